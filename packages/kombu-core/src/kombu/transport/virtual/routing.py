@@ -16,9 +16,13 @@ from .tables import TABLES, BindingTable, Destination, DirectTable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ("ExchangeSpec", "QueueSpec", "Topology")
+__all__ = ("ExchangeSpec", "NotEquivalentError", "QueueSpec", "Topology")
 
 _MEMO_LIMIT = 8192
+
+
+class NotEquivalentError(PreconditionFailed):
+    """An exchange or queue exists with other properties than declared."""
 
 
 class ExchangeSpec:
@@ -167,7 +171,7 @@ class Topology:
                     f"PRECONDITION_FAILED - inequivalent arg {key!r} for {kind} {spec.name!r} in vhost "
                     f"{self.vhost!r}: received {theirs!r} but current is {mine!r}"
                 )
-                raise PreconditionFailed(text, method_sig, method)
+                raise NotEquivalentError(text, method_sig, method)
 
     def exchange(self, name: str, method_sig: tuple[int, int] = (60, 40), method: str = "") -> ExchangeSpec:
         """The exchange; :exc:`NotFound` (404) when there is none."""
@@ -214,7 +218,7 @@ class Topology:
         """(source exchange, routing key, arguments) of every binding of a destination."""
         return [(source, key, arguments) for (source, key, _), arguments in self._bound.get(to, {}).items()]
 
-    def bindings(self) -> Iterator[tuple[Destination, str, str, Mapping[str, Any]]]:
+    def each_binding(self) -> Iterator[tuple[Destination, str, str, Mapping[str, Any]]]:
         """Every binding: (destination, source exchange, routing key, arguments)."""
         for to in list(self._bound):
             for source, key, arguments in self.bindings_of(to):
