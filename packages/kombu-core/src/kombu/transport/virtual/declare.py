@@ -1,0 +1,291 @@
+"""The verbs ``exchange.*`` and ``queue.*`` of a virtual channel (AMQP 0-9-1 sections 1.6 and 1.7)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kombu.exceptions import NotFound, PreconditionFailed, ResourceLocked
+from kombu.log import get_logger
+from kombu.transport.base import queue_declare_ok_t
+
+from .exchange import STANDARD_EXCHANGE_TYPES, ExchangeType, binding_key_t
+from .hooks import AbstractChannel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .routing import QueueSpec
+
+__all__ = ("DeclareVerbs",)
+
+logger = get_logger(__name__)
+
+#: Queue argument -> the capability it needs.
+_NEEDS = {
+    "x-message-ttl": "message_ttl",
+    "x-expires": "queue_expires",
+    "x-max-length": "max_length",
+    "x-max-length-bytes": "max_length",
+    "x-max-priority": "priority",
+    "x-dead-letter-exchange": "dead_letter",
+    "x-delivery-limit": "delivery_limit",
+}
+
+
+class DeclareVerbs(AbstractChannel):
+    """Declare, bind, purge and delete."""
+
+    #: Exchange type -> class; a transport adds its own types here.
+    exchange_types: dict[str, type[ExchangeType]] = dict(STANDARD_EXCHANGE_TYPES)
+
+    # -- exchanges -----------------------------------------------------------------------------------------
+
+    def exchange_declare(
+        self,
+        exchange: str | None = None,
+        type: str = "direct",
+        durable: bool = False,
+        auto_delete: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+        nowait: bool = False,
+        passive: bool = False,
+    ) -> None:
+        """Create the exchange, or check it: 404 when passive and missing, 406 when it differs."""
+        if not exchange:
+            return
+        with self.lock:
+            if passive:
+                self.state.exchange(exchange, (40, 10), "Exchange.declare")
+                return
+            if type not in self.exchange_types:
+                known = ", ".join(sorted(self.exchange_types))
+                text = f"COMMAND_INVALID - invalid exchange type {type!r}: this transport has {known}"
+                raise PreconditionFailed(text, (40, 10), "Exchange.declare", 503)
+            self.state.declare_exchange(exchange, type, durable, auto_delete, arguments)
+
+    def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:
+        """Remove the exchange and its bindings; 406 when ``if_unused`` and something is bound to it."""
+        with self.lock:
+            spec = self.state.exchanges.get(exchange)
+            if spec is None:
+                return
+            if if_unused and spec.table:
+                text = f"PRECONDITION_FAILED - exchange {exchange!r} in vhost {self.state.vhost!r} in use"
+                raise PreconditionFailed(text, (40, 20), "Exchange.delete")
+            for (kind, name), key, _ in list(spec.table.rows()):
+                if kind == "queue":
+                    self._queue_unbind(exchange, key, self._pattern(exchange, key), name)
+            self.state.delete_exchange(exchange)
+
+    def exchange_bind(
+        self,
+        destination: str,
+        source: str = "",
+        routing_key: str = "",
+        nowait: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        """What ``source`` routes by this key goes on to the exchange ``destination``."""
+        with self.lock:
+            self.state.exchange(destination, (40, 30), "Exchange.bind")
+            self.state.exchange(source, (40, 30), "Exchange.bind")
+            self.state.bind(("exchange", destination), source, routing_key, arguments)
+
+    def exchange_unbind(
+        self,
+        destination: str,
+        source: str = "",
+        routing_key: str = "",
+        nowait: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take such a binding away."""
+        with self.lock:
+            self.state.unbind(("exchange", destination), source, routing_key, arguments)
+
+    # -- queues --------------------------------------------------------------------------------------------
+
+    def queue_declare(
+        self,
+        queue: str | None = None,
+        passive: bool = False,
+        durable: bool = False,
+        exclusive: bool = False,
+        auto_delete: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+        nowait: bool = False,
+        **kwargs: Any,
+    ) -> queue_declare_ok_t:
+        """Create the queue, or check it: (name, ready messages, consumers).
+
+        Without a name one is made up. 404 when passive and missing, 405 when it is exclusive to another
+        connection, 406 when it differs.
+        """
+        name = queue or f"amq.gen-{self._unique()}"
+        self._settle_due()
+        with self.lock:
+            if passive:
+                self._check_queue(name, (50, 10), "Queue.declare")
+            else:
+                self._declare_queue(name, durable, exclusive, auto_delete, arguments or {}, kwargs)
+            spec = self.state.queues.get(name)
+            return queue_declare_ok_t(name, self._size(name), len(spec.consumers) if spec else 0)
+
+    def _declare_queue(
+        self,
+        name: str,
+        durable: bool,
+        exclusive: bool,
+        auto_delete: bool,
+        arguments: Mapping[str, Any],
+        kwargs: dict[str, Any],
+    ) -> None:
+        known = self.state.queues.get(name)
+        if known is not None:
+            self._check_owner(known, (50, 10), "Queue.declare")
+        owner = self.connection if exclusive else None
+        self.state.declare_queue(name, durable, exclusive, auto_delete, arguments, owner)
+        if known is None:
+            self._warn_of_ignored(name, arguments)
+        self._new_queue(
+            name,
+            durable=durable,
+            exclusive=exclusive,
+            auto_delete=auto_delete,
+            arguments=arguments,
+            **kwargs,
+        )
+
+    def _warn_of_ignored(self, queue: str, arguments: Mapping[str, Any]) -> None:
+        claims = self.connection.implements
+        for name, capability in _NEEDS.items():
+            if arguments.get(name) is not None and not getattr(claims, capability):
+                transport = type(self.connection).__module__
+                logger.warning("Queue %r: %s has no effect on transport %s", queue, name, transport)
+
+    def _check_queue(self, queue: str, method_sig: tuple[int, int], method: str) -> None:
+        """404 when there is no such queue, 405 when it belongs to another connection."""
+        spec = self.state.queues.get(queue)
+        if spec is not None:
+            self._check_owner(spec, method_sig, method)
+        if not self._has_queue(queue):
+            text = f"NOT_FOUND - no queue {queue!r} in vhost {self.state.vhost!r}"
+            raise NotFound(text, method_sig, method)
+
+    def _check_owner(self, spec: QueueSpec, method_sig: tuple[int, int], method: str) -> None:
+        if spec.owner is not None and spec.owner is not self.connection:
+            text = (
+                f"RESOURCE_LOCKED - cannot obtain exclusive access to locked queue {spec.name!r} in vhost "
+                f"{self.state.vhost!r}: it belongs to another connection"
+            )
+            raise ResourceLocked(text, method_sig, method)
+
+    def queue_bind(
+        self,
+        queue: str,
+        exchange: str | None = None,
+        routing_key: str = "",
+        arguments: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Route what the exchange gets by this key (or headers, by arguments) to the queue."""
+        exchange = exchange or "amq.direct"
+        routing_key = routing_key or ""
+        with self.lock:
+            self._check_queue(queue, (50, 20), "Queue.bind")
+            self.state.exchange(exchange, (50, 20), "Queue.bind")
+            self.state.bind(("queue", queue), exchange, routing_key, arguments)
+            self._queue_bind(exchange, routing_key, self._pattern(exchange, routing_key), queue)
+
+    def queue_unbind(
+        self,
+        queue: str,
+        exchange: str | None = None,
+        routing_key: str = "",
+        arguments: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take such a binding away."""
+        exchange = exchange or "amq.direct"
+        routing_key = routing_key or ""
+        with self.lock:
+            pattern = self._pattern(exchange, routing_key)
+            if self.state.unbind(("queue", queue), exchange, routing_key, arguments):
+                self._queue_unbind(exchange, routing_key, pattern, queue)
+
+    def queue_purge(self, queue: str, **kwargs: Any) -> int:
+        """Remove the messages that are ready, not those delivered; how many."""
+        self._settle_due()
+        with self.lock:
+            self._check_queue(queue, (50, 30), "Queue.purge")
+            return self._purge(queue) or 0
+
+    def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any) -> int:
+        """Remove the queue, its messages and bindings; how many messages it had. Its consumers are cancelled.
+
+        406 when ``if_unused`` and it has consumers, or ``if_empty`` and it has messages.
+        """
+        self._settle_due()
+        with self.lock:
+            spec = self.state.queues.get(queue)
+            if spec is not None:
+                self._check_owner(spec, (50, 40), "Queue.delete")
+            elif not self._has_queue(queue):
+                return 0
+            size = self._size(queue)
+            for wanted, met, text in (
+                (if_unused, spec is None or not spec.consumers, "in use"),
+                (if_empty, not size, "not empty"),
+            ):
+                if wanted and not met:
+                    text = f"PRECONDITION_FAILED - queue {queue!r} in vhost {self.state.vhost!r} {text}"
+                    raise PreconditionFailed(text, (50, 40), "Queue.delete")
+            self._drop_queue(queue)
+            return size
+
+    def _drop_queue(self, queue: str) -> None:
+        """Delete without conditions, and let the consumers know."""
+        with self.lock:
+            for exchange, key, _ in self.state.bindings_of(("queue", queue)):
+                self._queue_unbind(exchange, key, self._pattern(exchange, key), queue)
+            spec = self.state.delete_queue(queue)
+            self._delete(queue)
+            for subscription in spec.consumers if spec is not None else ():
+                subscription.cancelled = True
+                subscription.channel.connection.wake()
+
+    # -- what is bound -------------------------------------------------------------------------------------
+
+    def typeof(self, exchange: str, default: str = "direct") -> ExchangeType:
+        """The object that routes for this exchange."""
+        spec = self.state.exchanges.get(exchange)
+        kind = spec.type if spec is not None else default
+        return self.exchange_types[kind](self)
+
+    def _pattern(self, exchange: str, routing_key: str) -> str | None:
+        return self.typeof(exchange).prepare_bind("", exchange, routing_key, {})[1]
+
+    def get_table(self, exchange: str) -> list[tuple[str, str | None, str]]:
+        """(routing key, pattern, queue) of every queue bound to the exchange."""
+        spec = self.state.exchanges.get(exchange)
+        rows = spec.table.rows() if spec is not None else ()
+        return [(key, self._pattern(exchange, key), name) for (kind, name), key, _ in rows if kind == "queue"]
+
+    def list_bindings(self) -> Iterator[tuple[str, str, str]]:
+        """(queue, exchange, routing key) of every binding of a queue."""
+        for (kind, name), exchange, key, _ in self.state.each_binding():
+            if kind == "queue":
+                yield name, exchange, key
+
+    def get_bindings(self) -> Iterator[binding_key_t]:
+        return (binding_key_t(*row) for row in self.list_bindings())
+
+    def get_exchanges(self) -> list[str]:
+        """The names of the exchanges."""
+        return list(self.state.exchanges)
+
+    def _unique(self) -> str:
+        raise NotImplementedError
+
+    def _settle_due(self) -> None:
+        raise NotImplementedError

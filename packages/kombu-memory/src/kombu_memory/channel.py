@@ -1,0 +1,153 @@
+"""A channel of the in-process broker: the hooks of a virtual channel over :class:`.broker.Broker`."""
+
+from __future__ import annotations
+
+from queue import Empty
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from kombu.transport import virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kombu.transport.virtual.ledger import Subscription
+
+    from .broker import Broker
+    from .queues import MemoryQueue
+
+__all__ = ("Channel",)
+
+
+class Channel(virtual.Channel):
+    """Messages stay Python objects: bodies are not encoded."""
+
+    supports_fanout = True
+    body_encoding = None
+
+    def __init__(self, connection: Any, **kwargs: Any) -> None:
+        super().__init__(connection, **kwargs)
+        self._broker: Broker = connection.broker
+        self._queues = self._broker.queues
+
+    @property
+    def queues(self) -> dict[str, MemoryQueue]:
+        """The broker's queues by name."""
+        return self._queues
+
+    # -- messages ------------------------------------------------------------------------------------------
+
+    def _seal(self, message: dict[str, Any], exchange: str, routing_key: str) -> None:
+        # Shared between messages of one route: a delivery gets a copy.
+        info = self.connection.delivery_infos
+        message["properties"]["delivery_info"] = info.get((exchange, routing_key)) or info.setdefault(
+            (exchange, routing_key), {"exchange": exchange, "routing_key": routing_key}
+        )
+
+    def _put(self, queue: str, message: dict[str, Any]) -> None:
+        target = self._queues.get(queue)
+        if target is None:
+            target = self._broker.declare(queue, time())
+        if "expires_at" in message["properties"]:
+            self._broker.put_expiring(target, message)
+        else:
+            target.put(message)
+        if target.waiters:
+            self._broker.wake_one(target)
+
+    def _put_delayed(self, queue: str, message: dict[str, Any], due: float) -> None:
+        self._broker.plan(due, "ready", queue, message)
+
+    def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
+        source = self._queues.get(queue)
+        if source is None:
+            raise Empty
+        if not source.expiring:
+            return source.take()
+        with self.lock:
+            message = source.take()
+            self._broker.plan_expiry(source)
+            return message
+
+    def _requeue(self, queue: str, message: dict[str, Any]) -> None:
+        source = self._queues.get(queue)
+        if source is None:
+            return  # the queue was deleted, and its messages with it
+        with self.lock:
+            source.give_back(message)
+            self._broker.plan_expiry(source)
+        if source.waiters:
+            self._broker.wake_one(source)
+
+    def _due(self, now: float) -> Iterator[tuple[str, dict[str, Any], str]]:
+        schedule = self._broker.schedule
+        if not schedule or schedule[0].when > now:
+            return
+        for event in self._broker.take_due(now):
+            queue = self._queues.get(event.queue)
+            if queue is None:
+                continue
+            if event.kind == "ready" and event.message is not None:
+                self._enqueue(event.queue, event.message)
+            elif event.kind == "expire":
+                yield from self._take_expired(queue, now)
+            elif event.kind == "idle":
+                self._drop_idle(queue, now)
+
+    def _take_expired(self, queue: MemoryQueue, now: float) -> Iterator[tuple[str, dict[str, Any], str]]:
+        while True:
+            with self.lock:
+                first = queue.first()
+                if first is None or first["properties"].get("expires_at", now + 1) > now:
+                    self._broker.plan_expiry(queue)
+                    return
+                message = queue.take()
+            yield queue.name, message, "expired"
+
+    def _drop_idle(self, queue: MemoryQueue, now: float) -> None:
+        """``x-expires``: the queue goes unless it has been used since, or is being consumed from."""
+        spec = self.state.queues.get(queue.name)
+        unused_for = now - queue.touched
+        if spec is None or spec.consumers or unused_for < (queue.policy.expires or 0.0):
+            return
+        self._drop_queue(queue.name)
+
+    # -- queues --------------------------------------------------------------------------------------------
+
+    def _has_queue(self, queue: str, **kwargs: Any) -> bool:
+        return queue in self._queues
+
+    def _new_queue(self, queue: str, **kwargs: Any) -> None:
+        self._broker.declare(queue, time())
+
+    def _size(self, queue: str) -> int:
+        found = self._queues.get(queue)
+        return len(found) if found is not None else 0
+
+    def _size_bytes(self, queue: str) -> int:
+        found = self._queues.get(queue)
+        return found.size_bytes if found is not None else 0
+
+    def _purge(self, queue: str) -> int:
+        found = self._queues.get(queue)
+        if found is None:
+            return 0
+        size = len(found)
+        found.clear()
+        return size
+
+    def _delete(self, queue: str, *args: Any, **kwargs: Any) -> None:
+        self._broker.delete(queue)
+
+    # -- use of a queue, for x-expires -------------------------------------------------------------------------
+
+    def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
+        found = self._queues.get(queue)
+        if found is not None:
+            self._broker.touch(found, time())
+        return super().basic_get(queue, no_ack=no_ack, **kwargs)
+
+    def _consumer_removed(self, subscription: Subscription) -> None:
+        found = self._queues.get(subscription.queue)
+        if found is not None:
+            self._broker.touch(found, time())

@@ -1,0 +1,88 @@
+"""The transport ``memory://``: a connection to a broker in this process."""
+
+from __future__ import annotations
+
+from time import time
+from typing import Any
+
+from kombu.transport import virtual
+
+from .broker import Broker, Waiter, get_broker
+from .channel import Channel
+
+__all__ = ("Transport",)
+
+
+class Transport(virtual.Transport):
+    """One connection to the broker that its URL names: ``memory://``, ``memory://name``, ``memory://name/vhost``."""
+
+    Channel = Channel
+
+    driver_type = "memory"
+    driver_name = "memory"
+    implements = virtual.Transport.implements.extend(priority=True, queue_expires=True, delay=True)
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        self.broker: Broker = get_broker(_broker_name(client))
+        super().__init__(client, **kwargs)
+        self.lock = self.broker.lock
+        self.delivery_infos: dict[tuple[str, str], dict[str, str]] = {}
+        self._waiter: Waiter | None = None
+        self._woken = False
+
+    @property
+    def global_state(self) -> virtual.BrokerState:
+        """The topology, shared by the connections to this broker."""
+        return self.broker.state
+
+    def driver_version(self) -> str:
+        return "N/A"
+
+    def wait(self, timeout: float | None) -> None:
+        """Sleep until a message comes for one of this connection's consumers, or something is due."""
+        broker = self.broker
+        queues = [
+            broker.queues[subscription.queue]
+            for subscription in self._subscriptions
+            if subscription.queue in broker.queues and subscription.channel.qos.budget(subscription) != 0
+        ]
+        waiter = self._waiter = broker.enter(queues)
+        if waiter is None:
+            return
+        try:
+            if self._woken or any(subscription.cancelled for subscription in self._subscriptions):
+                return
+            schedule = broker.schedule
+            if schedule:
+                until_due = max(0.0, schedule[0].when - time())
+                timeout = until_due if timeout is None else min(timeout, until_due)
+            waiter.lock.acquire(timeout=-1 if timeout is None else timeout)
+        finally:
+            self._waiter = None
+            self._woken = False
+            broker.leave(waiter, queues)
+
+    def waited(self) -> None:
+        """Several messages may have come while one connection was woken: wake another for what is left."""
+        for subscription in self._subscriptions:
+            queue = self.broker.queues.get(subscription.queue)
+            if queue is not None and queue.waiters and len(queue):
+                self.broker.wake_one(queue)
+
+    def wake(self) -> None:
+        self._woken = True
+        waiter = self._waiter
+        if waiter is not None:
+            self.broker.release(waiter)
+
+    def room_made(self) -> None:
+        if self._waiter is not None:
+            self.wake()
+
+
+def _broker_name(client: Any) -> str:
+    """The name of the broker a connection means: host, port and virtual host, where they are not the defaults."""
+    host = getattr(client, "hostname", None) or "localhost"
+    port = getattr(client, "port", None)
+    vhost = (getattr(client, "virtual_host", None) or "/").strip("/")
+    return "".join((host, f":{port}" if port else "", f"/{vhost}" if vhost else ""))
