@@ -1,0 +1,64 @@
+"""Declaring each entity once for a connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu.abstract import channel_of
+from kombu.exceptions import ChannelError, RecoverableConnectionError
+
+__all__ = ("declare_once", "declared_entities", "forget")
+
+
+def declare_once(entity: Any, channel: Any = None) -> bool:
+    """Declare ``entity`` unless an equal one was declared on this connection before.
+
+    Entities that may go away by themselves (``can_cache_declaration`` false) are declared every time. An
+    unbound entity is declared through a bound copy; a name chosen by the broker is written back to it.
+
+    Returns:
+        bool: whether it was declared now.
+
+    Raises:
+        ChannelError: ``entity`` is not bound and no channel was given.
+        RecoverableConnectionError: the channel has lost its connection.
+    """
+    channel = channel_of(channel)
+    if channel is None:
+        if not entity.is_bound:
+            raise ChannelError(f"Cannot declare {entity!r}: it is not bound, and no channel was given")
+        channel = entity.channel
+    if not channel.connection:
+        raise RecoverableConnectionError("channel disconnected")
+    known = declared_entities(channel) if entity.can_cache_declaration else None
+    if known is not None and entity in known:
+        return False
+    bound = entity if entity.is_bound else entity.bind(channel)
+    bound.declare(channel=channel)
+    if bound is not entity:
+        entity.name = bound.name
+    if known is not None:
+        known.add(_snapshot(entity))
+    return True
+
+
+def declared_entities(channel: Any) -> set[Any] | None:
+    """What was declared on the channel's connection, or None where nobody keeps count."""
+    client = getattr(channel.connection, "client", None)
+    return getattr(client, "declared_entities", None)
+
+
+def _snapshot(entity: Any) -> Any:
+    """An equal, unbound copy, which keeps no channel alive."""
+    copy = entity.__copy__()
+    exchange = getattr(copy, "exchange", None)
+    if exchange is not None and exchange.is_bound:
+        copy.exchange = exchange.__copy__()
+    return copy
+
+
+def forget(entity: Any, kind: type[Any]) -> None:
+    """What is deleted has to be declared again."""
+    known = declared_entities(entity.channel)
+    for other in [other for other in known or () if isinstance(other, kind) and other.name == entity.name]:
+        known.discard(other)  # type: ignore[union-attr]
