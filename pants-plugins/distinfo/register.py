@@ -1,8 +1,8 @@
 """Gives the tests in Pants' sandbox the metadata that an installed distribution has.
 
 Pants runs tests against plain source directories, where ``importlib.metadata`` finds no entry points, so no
-transport could be looked up. This writes ``<name>-<version>.dist-info`` beside each distribution's sources, made
-from its pyproject.toml.
+transport could be looked up. This writes ``<name>-<version>.dist-info`` beside the sources of each
+distribution, from its pyproject.toml.
 """
 
 from __future__ import annotations
