@@ -108,7 +108,8 @@ def wheelhouse(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     place = tmp_path_factory.mktemp("wheelhouse")
     for wheel in wheels.values():
         shutil.copy(wheel, place)
-    run(*PIP, "wheel", "-q", "--prefer-binary", "-w", place, wheels["kombu-core"], "setuptools>=77")
+    others = ("setuptools>=77", "pytest>=8.0", "pytest-timeout>=2.2")
+    run(*PIP, "wheel", "-q", "--prefer-binary", "-w", place, wheels["kombu-core"], *others)
     return place
 
 
