@@ -39,7 +39,7 @@ def memory_url() -> Iterator[str]:
 
 @pytest.fixture
 def memory_broker(memory_url: str) -> Any:
-    """The :class:`kombu_memory.Broker` behind ``memory_url``, to look into (``broker.queues``) or to reset."""
+    """The :class:`kombu_memory.Broker` behind ``memory_url``, to look into or to reset."""
     return pytest.importorskip("kombu_memory").get_broker(memory_url.removeprefix("memory://"))
 
 

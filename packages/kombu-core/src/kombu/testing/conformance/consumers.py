@@ -112,7 +112,7 @@ class TestConsumerApi:
         # Given
         from kombu import Queue
 
-        queue, seen = Queue(rig.queue()), []
+        queue, seen = Queue(rig.queue()), list[Any]()
         with rig.connection.Consumer([queue], on_message=seen.append, no_ack=True):
             rig.send(queue.name, "inside")
             while not seen:
