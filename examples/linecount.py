@@ -112,7 +112,9 @@ class Collector:
 
 def show_progress(done: int, total: int) -> None:
     if sys.stderr.isatty() and (done % 20 == 0 or done == total):
-        print(f"\r{done}/{total} files counted", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        print(
+            f"\r{done}/{total} files counted", end="\n" if done == total else "", file=sys.stderr, flush=True
+        )
     elif not sys.stderr.isatty() and done % max(1, total // 5) == 0:
         print(f"{done}/{total} files counted", file=sys.stderr, flush=True)
 
@@ -148,7 +150,9 @@ def run(url: str, files: list[Path], workers: int) -> tuple[dict[str, Counts], f
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Count the standard library's lines, tokens and bytes by messages.")
+    parser = argparse.ArgumentParser(
+        description="Count the standard library's lines, tokens and bytes by messages."
+    )
     parser.add_argument("url", nargs="?", default="memory://", help="the broker (default: memory://)")
     parser.add_argument("--workers", type=int, default=3, help="consumers, each a thread with its connection")
     parser.add_argument("--limit", type=int, default=None, help="count only the first so many files")
@@ -159,12 +163,16 @@ def main() -> int:
     lines, tokens, size = total(list(counts.values()))
     safe_url = Connection(options.url).as_uri()
     print(f"{len(counts)} files over {safe_url}: {lines:,} lines, {tokens:,} tokens, {size:,} bytes")
-    print(f"{seconds:.2f} s, {len(counts) / seconds:,.0f} files/s, {size / seconds / 1e6:.1f} MB/s; by worker: {shares}")
+    print(
+        f"{seconds:.2f} s, {len(counts) / seconds:,.0f} files/s, {size / seconds / 1e6:.1f} MB/s; by worker: {shares}"
+    )
 
     direct = {str(path): count(path.read_bytes()) for path in files}
     if counts != direct:
         wrong = [path for path in direct if counts.get(path) != direct[path]]
-        print(f"DIFFERENT from a direct count in {len(wrong)} files, for instance {wrong[0]}", file=sys.stderr)
+        print(
+            f"DIFFERENT from a direct count in {len(wrong)} files, for instance {wrong[0]}", file=sys.stderr
+        )
         return 1
     print("equal to a direct count of the same files")
     return 0

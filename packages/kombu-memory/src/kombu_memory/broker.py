@@ -76,19 +76,15 @@ class Broker:
                 spec = self.state.queues.get(name)
                 policy = spec.policy if spec is not None else PLAIN
                 queue = self.queues[name] = MemoryQueue(name, policy, now)
-            self.touch(queue, now)
+                if policy.expires is not None:
+                    self.plan(now + policy.expires, "idle", name)
+            queue.touched = now
             return queue
 
     def delete(self, name: str) -> None:
         """Forget the queue and its messages."""
         with self.lock:
             self.queues.pop(name, None)
-
-    def touch(self, queue: MemoryQueue, now: float) -> None:
-        """The queue is in use at this moment; ``x-expires`` counts from here."""
-        queue.touched = now
-        if queue.policy.expires is not None:
-            self.plan(now + queue.policy.expires, "idle", queue.name)
 
     def put_expiring(self, queue: MemoryQueue, message: dict[str, Any]) -> None:
         """Append a message that has a time to live."""
@@ -98,10 +94,11 @@ class Broker:
             self.plan_expiry(queue)
 
     def plan_expiry(self, queue: MemoryQueue) -> None:
-        """Look at the queue again when its first message expires."""
+        """Look at the queue again when its first message expires, unless that is planned already."""
         first = queue.first()
         when = first["properties"].get("expires_at") if first is not None else None
-        if when is not None:
+        if when is not None and (queue.planned is None or when < queue.planned):
+            queue.planned = when
             self.plan(when, "expire", queue.name)
 
     # -- time ----------------------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ class Channel(virtual.Channel):
                 self._drop_idle(queue, now)
 
     def _take_expired(self, queue: MemoryQueue, now: float) -> Iterator[tuple[str, dict[str, Any], str]]:
+        queue.planned = None
         while True:
             with self.lock:
                 first = queue.first()
@@ -107,10 +108,13 @@ class Channel(virtual.Channel):
     def _drop_idle(self, queue: MemoryQueue, now: float) -> None:
         """``x-expires``: the queue goes unless it has been used since, or is being consumed from."""
         spec = self.state.queues.get(queue.name)
-        unused_for = now - queue.touched
-        if spec is None or spec.consumers or unused_for < (queue.policy.expires or 0.0):
-            return
-        self._drop_queue(queue.name)
+        if spec is not None and spec.consumers:
+            queue.touched = now
+        expires = queue.touched + (queue.policy.expires or 0.0)
+        if expires > now:
+            self._broker.plan(expires, "idle", queue.name)
+        else:
+            self._drop_queue(queue.name)
 
     # -- queues --------------------------------------------------------------------------------------------
 
@@ -144,10 +148,10 @@ class Channel(virtual.Channel):
     def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
         found = self._queues.get(queue)
         if found is not None:
-            self._broker.touch(found, time())
+            found.touched = time()
         return super().basic_get(queue, no_ack=no_ack, **kwargs)
 
     def _consumer_removed(self, subscription: Subscription) -> None:
         found = self._queues.get(subscription.queue)
         if found is not None:
-            self._broker.touch(found, time())
+            found.touched = time()

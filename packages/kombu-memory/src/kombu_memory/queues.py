@@ -33,7 +33,18 @@ class _Level:
 class MemoryQueue:
     """Messages in the order of priority, then of publication; a message that comes back takes its old place."""
 
-    __slots__ = ("_bytes", "_levels", "_place", "expiring", "name", "policy", "ready", "touched", "waiters")
+    __slots__ = (
+        "_bytes",
+        "_levels",
+        "_place",
+        "expiring",
+        "name",
+        "planned",
+        "policy",
+        "ready",
+        "touched",
+        "waiters",
+    )
 
     def __init__(self, name: str, policy: QueuePolicy = PLAIN, now: float = 0.0) -> None:
         self.name = name
@@ -42,6 +53,8 @@ class MemoryQueue:
         self._place = count(1).__next__
         #: A message with a time to live has been put here.
         self.expiring = False
+        #: When the broker is to look for expired messages next (seconds since the epoch).
+        self.planned: float | None = None
         #: When the queue was last declared, read or consumed from (seconds since the epoch), for ``x-expires``.
         self.touched = now
         #: Connections that sleep until a message comes.

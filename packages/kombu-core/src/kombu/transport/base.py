@@ -88,7 +88,9 @@ class Capabilities:
         known = {field.name for field in fields(self)}
         for name in changes:
             if name not in known:
-                raise TypeError(f"{name!r} is not a capability; the capabilities are {', '.join(sorted(known))}")
+                raise TypeError(
+                    f"{name!r} is not a capability; the capabilities are {', '.join(sorted(known))}"
+                )
         return replace(self, **changes)
 
 
@@ -121,7 +123,9 @@ def to_rabbitmq_queue_arguments(arguments: Mapping[str, Any] | None, **options: 
         try:
             argument, convert = _QUEUE_ARGUMENTS[name]
         except KeyError:
-            raise TypeError(f"{name!r} is not a queue option; they are {', '.join(_QUEUE_ARGUMENTS)}") from None
+            raise TypeError(
+                f"{name!r} is not a queue option; they are {', '.join(_QUEUE_ARGUMENTS)}"
+            ) from None
         prepared[argument] = convert(value)
     return {**arguments, **prepared} if arguments else prepared
 
@@ -149,7 +153,9 @@ class StdChannel:
     def after_reply_message_received(self, queue: str) -> None:
         """Called when the awaited answer on a reply queue has come, so that the queue can be removed early."""
 
-    def prepare_queue_arguments(self, arguments: Mapping[str, Any] | None, **kwargs: Any) -> Mapping[str, Any]:
+    def prepare_queue_arguments(
+        self, arguments: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Mapping[str, Any]:
         """The arguments for ``queue_declare``, made from kombu's queue options (seconds, bytes, counts)."""
         return to_rabbitmq_queue_arguments(arguments, **dictfilter(kwargs))
 

@@ -46,7 +46,11 @@ def test_basic_get_does_not_use_the_prefetch_budget():
     assert ledger.budget(Subscription("1", "q")) == 1
 
 
-@given(st.lists(st.one_of(st.just("deliver"), st.integers(1, 12), st.tuples(st.just("upto"), st.integers(0, 12)))))
+@given(
+    st.lists(
+        st.one_of(st.just("deliver"), st.integers(1, 12), st.tuples(st.just("upto"), st.integers(0, 12)))
+    )
+)
 def test_any_history_agrees_with_a_list(history):
     ledger, model, tag = Ledger(limit=5), [], 0
     subscription = Subscription("1", "q", limit=4)

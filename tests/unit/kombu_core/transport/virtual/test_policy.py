@@ -17,7 +17,13 @@ def letter(key="k", exchange="ex", headers=None, **properties):
 
 def test_arguments_become_seconds_and_counts():
     made = QueuePolicy.from_arguments(
-        {"x-message-ttl": 1500, "x-expires": 2000, "x-max-length": 3, "x-max-priority": 10, "x-delivery-limit": 0}
+        {
+            "x-message-ttl": 1500,
+            "x-expires": 2000,
+            "x-max-length": 3,
+            "x-max-priority": 10,
+            "x-delivery-limit": 0,
+        }
     )
     assert (made.message_ttl, made.expires, made.max_length, made.max_priority) == (1.5, 2.0, 3, 10)
     assert made.delivery_limit == 0
@@ -99,7 +105,10 @@ def test_dead_letter_keeps_the_original_and_tells_its_story():
 
 
 def test_dead_letter_without_a_key_keeps_the_original_key():
-    assert policy.dead_letter(letter("a.b"), "q", "rejected", QueuePolicy(dead_letter_exchange="dlx"), 0)[1] == "a.b"
+    assert (
+        policy.dead_letter(letter("a.b"), "q", "rejected", QueuePolicy(dead_letter_exchange="dlx"), 0)[1]
+        == "a.b"
+    )
 
 
 def test_the_same_death_is_counted_and_the_latest_comes_first():

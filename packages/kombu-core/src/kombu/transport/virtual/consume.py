@@ -201,7 +201,9 @@ class ConsumeVerbs(PublishVerbs):
 
     def message_to_python(self, raw_message: Any) -> Any:
         """The message object for an envelope; a message object is returned as it is."""
-        return raw_message if isinstance(raw_message, self.Message) else self.Message(raw_message, channel=self)
+        return (
+            raw_message if isinstance(raw_message, self.Message) else self.Message(raw_message, channel=self)
+        )
 
     def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
         """The next message of the queue, or None; without ``no_ack`` it has to be settled."""

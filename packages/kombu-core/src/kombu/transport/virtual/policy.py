@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -177,7 +176,11 @@ def dead_letter(
     headers.setdefault("x-first-death-queue", queue)
     headers.setdefault("x-first-death-reason", reason)
     key = policy.dead_letter_routing_key
-    return exchange, original_key if key is None else key, {**message, "headers": headers, "properties": properties}
+    return (
+        exchange,
+        original_key if key is None else key,
+        {**message, "headers": headers, "properties": properties},
+    )
 
 
 def _add_death(deaths: Iterable[dict[str, Any]], death: dict[str, Any]) -> list[dict[str, Any]]:

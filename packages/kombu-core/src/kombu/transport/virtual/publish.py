@@ -36,7 +36,7 @@ class PublishVerbs(DeclareVerbs):
     deadletter_queue: str | None = None
     #: How bodies travel: a name in ``codecs``, or None to leave them as they are.
     body_encoding: str | None = "base64"
-    codecs: dict[str, Any] = {"base64": envelope.Base64()}  # noqa: RUF012 - historic name and shape
+    codecs: dict[str, Any] = {"base64": envelope.Base64()}
     #: Callbacks by event; ``basic_return`` gets (exception, exchange, routing key, message).
     events: dict[str, set[Callable[..., Any]]]
 
@@ -93,7 +93,9 @@ class PublishVerbs(DeclareVerbs):
         """Stamp what travels with the message: encoded body, where it was published, a tag of its own."""
         properties = message["properties"]
         if "body_encoding" not in properties:
-            message["body"], properties["body_encoding"] = self.encode_body(message["body"], self.body_encoding)
+            message["body"], properties["body_encoding"] = self.encode_body(
+                message["body"], self.body_encoding
+            )
         properties["delivery_info"] = {"exchange": exchange, "routing_key": routing_key}
         properties["delivery_tag"] = self._unique()
 
@@ -178,7 +180,9 @@ class PublishVerbs(DeclareVerbs):
         if rules.refuses and self._is_over(queue, rules, more=1, more_bytes=size):
             if rules.overflow == "reject-publish-dlx":
                 self._bury(queue, message, "maxlen", rules)
-            raise MessageNacked(f"queue {queue!r} is full: x-max-length reached, x-overflow is {rules.overflow!r}")
+            raise MessageNacked(
+                f"queue {queue!r} is full: x-max-length reached, x-overflow is {rules.overflow!r}"
+            )
         self._put(queue, message)
         while self._is_over(queue, rules):
             oldest = self._oldest(queue)
@@ -279,7 +283,9 @@ class PublishVerbs(DeclareVerbs):
             found = self._lookup(exchange, routing_key, message=letter)
         except NotFound:
             found = ()
-        queues = [name for name in found if not (reason != "rejected" and policy.goes_in_circles(letter, name))]
+        queues = [
+            name for name in found if not (reason != "rejected" and policy.goes_in_circles(letter, name))
+        ]
         if not queues:
             logger.warning(
                 "Dead letter (%s) of queue %r is dropped: exchange %r with key %r leads to no queue",

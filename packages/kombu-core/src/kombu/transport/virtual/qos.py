@@ -46,7 +46,11 @@ class QoS(Ledger):
 
     def append(self, message: Any, delivery_tag: int) -> None:
         """Note a delivery that did not come through the channel's own consumers."""
-        queue = (message.delivery_info or {}).get("queue") or (message.delivery_info or {}).get("routing_key") or ""
+        queue = (
+            (message.delivery_info or {}).get("queue")
+            or (message.delivery_info or {}).get("routing_key")
+            or ""
+        )
         self.add(Delivery(delivery_tag, queue, message._raw, None))
 
     def get(self, delivery_tag: int) -> Any:

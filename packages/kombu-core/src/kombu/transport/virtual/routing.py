@@ -191,14 +191,18 @@ class Topology:
 
     # -- binding -------------------------------------------------------------------------------------------
 
-    def bind(self, to: Destination, source: str, key: str, arguments: Mapping[str, Any] | None = None) -> None:
+    def bind(
+        self, to: Destination, source: str, key: str, arguments: Mapping[str, Any] | None = None
+    ) -> None:
         """Bind a queue or an exchange to the exchange ``source``; binding twice is the same as once."""
         arguments = arguments or {}
         self.exchange(source).table.add(to, key, arguments)
         self._bound.setdefault(to, {})[source, key, frozen(arguments)] = arguments
         self._changed()
 
-    def unbind(self, to: Destination, source: str, key: str, arguments: Mapping[str, Any] | None = None) -> bool:
+    def unbind(
+        self, to: Destination, source: str, key: str, arguments: Mapping[str, Any] | None = None
+    ) -> bool:
         """Take one binding away; whether there was one. An auto-delete source goes with its last binding."""
         bound = self._bound.get(to, {})
         arguments = bound.pop((source, key, frozen(arguments or {})), None)
@@ -249,7 +253,9 @@ class Topology:
 
     # -- routing -------------------------------------------------------------------------------------------
 
-    def route(self, exchange: str, routing_key: str, headers: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    def route(
+        self, exchange: str, routing_key: str, headers: Mapping[str, Any] | None = None
+    ) -> tuple[str, ...]:
         """The queues a message goes to, each once, in the order of their bindings.
 
         Raises:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ("TABLES", "BindingTable", "Destination", "DirectTable", "FanoutTable", "HeadersTable", "TopicTable")
+__all__ = (
+    "TABLES",
+    "BindingTable",
+    "Destination",
+    "DirectTable",
+    "FanoutTable",
+    "HeadersTable",
+    "TopicTable",
+)
 
 #: What a binding leads to: ("queue" or "exchange", name).
 Destination = tuple[str, str]

@@ -152,15 +152,13 @@ class Transport(base.Transport):
             if left is not None and left <= 0:
                 raise TimeoutError(f"no message within {timeout:g} s")
             self.wait(deadline.remaining(left))
-            if self._deliver_next():
-                self.waited()
+            if self._deliver_next(waited=True):
                 return
 
-    def _deliver_next(self) -> bool:
+    def _deliver_next(self, waited: bool = False) -> bool:
         """Give the consumers their turns until one gets something."""
-        for channel in self.channels:
-            channel._settle_due()
-            break
+        if self.channels:
+            self.channels[0]._settle_due()
         subscriptions = self._subscriptions
         turns = len(subscriptions)
         start = self._turn
@@ -173,6 +171,8 @@ class Transport(base.Transport):
             message = subscription.channel.take(subscription)
             if message is not None:
                 self._turn = (start + offset + 1) % turns
+                if waited:
+                    self.waited()
                 subscription.channel.deliver(subscription, message)
                 return True
         return False
@@ -186,7 +186,7 @@ class Transport(base.Transport):
         sleep(pause if timeout is None else min(pause, timeout))
 
     def waited(self) -> None:
-        """A message was delivered after a wait: others that wait for the same queues may be woken now."""
+        """A message was taken after a wait, and is about to be delivered: others may be woken for what is left."""
 
     def wake(self) -> None:
         """End the wait of this connection, from another thread: something changed."""
