@@ -16,7 +16,7 @@ from kombu.exceptions import DeadlineExceeded
 if TYPE_CHECKING:
     from contextvars import Token
 
-__all__ = ("Deadline", "current", "deadline_scope", "remaining")
+__all__ = ("Deadline", "current", "deadline_scope", "grace_scope", "remaining")
 
 
 class Deadline:
@@ -83,6 +83,29 @@ class deadline_scope:  # noqa: N801 - reads as a statement: with deadline_scope(
         mine = Deadline(self._timeout)
         if outer is not None and outer.at <= mine.at:
             return outer
+        self._token = _current.set(mine)
+        return mine
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._token is not None:
+            _current.reset(self._token)
+            self._token = None
+
+
+class grace_scope:  # noqa: N801
+    """``with grace_scope(seconds)``: tidying up may take ``seconds``, whatever the deadline in force says.
+
+    Only for closing what is open: without it, a deadline that has passed would leave sockets behind.
+    """
+
+    __slots__ = ("_seconds", "_token")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._token: Token[Deadline | None] | None = None
+
+    def __enter__(self) -> Deadline:
+        mine = Deadline(self._seconds)
         self._token = _current.set(mine)
         return mine
 

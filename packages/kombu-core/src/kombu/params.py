@@ -1,0 +1,308 @@
+"""From a URL and keywords to the parameters of a connection.
+
+``transport://userid:password@hostname:port/virtual_host?option=value``: every part may be left out and is then taken
+from the keyword of the same name, and what neither says from the transport's own defaults when it connects.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ("ConnectionKey", "ConnectionParams", "format_uri", "from_url", "mask_password", "split_urls")
+
+_SCHEME = re.compile(r"([^/?#@]*?)://")
+_HOST_PORT = re.compile(r"([^:/?#@\[\]]+):(\d+)")
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_HOST_PORT_OR_NOTHING = re.compile(r"((\[[^\]]*\]|[^:\[\]]+)(:\d*)?)?")
+_HOST_AFTER_AT = re.compile(r"@[^/?#@]*:\d+([/?]|$)")
+
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"0", "false", "no", "off", ""})
+
+
+def _flag(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value.lower() in _YES:
+        return True
+    if value.lower() in _NO:
+        return False
+    raise ValueError("it is 1 or 0")
+
+
+def _number(value: Any) -> float:
+    return float(value)
+
+
+#: Options that the query of a URL may set, and how their text is read.
+QUERY_OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "connect_timeout": _number,
+    "heartbeat": _number,
+    "hostname": str,
+    "insist": _flag,
+    "login_method": str,
+    "password": str,
+    "port": int,
+    "ssl": _flag,
+    "userid": str,
+    "virtual_host": str,
+}
+
+
+class ConnectionParams:
+    """Where to connect to and how; None is "not said".
+
+    ``url`` is the URL that they were read from, kept for transports that read URLs themselves (``can_parse_url``).
+    """
+
+    __slots__ = (
+        "connect_timeout",
+        "credential_provider",
+        "heartbeat",
+        "hostname",
+        "insist",
+        "login_method",
+        "password",
+        "port",
+        "ssl",
+        "transport",
+        "transport_options",
+        "uri_prefix",
+        "url",
+        "userid",
+        "virtual_host",
+    )
+
+    hostname: str | None
+    userid: str | None
+    password: str | None
+    virtual_host: str | None
+    port: int | None
+    insist: bool
+    ssl: Any
+    transport: Any
+    connect_timeout: float | None
+    transport_options: dict[str, Any]
+    login_method: str | None
+    uri_prefix: str | None
+    heartbeat: float
+    credential_provider: Any
+    url: str | None
+
+    def __init__(self, **values: Any) -> None:
+        for name in self.__slots__:
+            setattr(self, name, values.pop(name, None))
+        if values:
+            raise TypeError(f"not connection parameters: {', '.join(values)}")
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        return [(name, getattr(self, name)) for name in self.__slots__]
+
+    def replace(self, **values: Any) -> ConnectionParams:
+        """A copy with ``values`` in place of what is there."""
+        return ConnectionParams(**{**dict(self.items()), **values})
+
+    def __repr__(self) -> str:
+        hidden = ("password", "url", "credential_provider")
+        shown = (
+            f"{name}={value!r}" for name, value in self.items() if value is not None and name not in hidden
+        )
+        return f"<ConnectionParams: {', '.join(shown)}>"
+
+
+def split_urls(text: str) -> list[str]:
+    """The URLs of a ``;``-separated list.
+
+    Raises:
+        ValueError: a ``;`` stands inside a user name or password.
+    """
+    urls = [url for url in text.split(";") if url] if ";" in text else [text]
+    for url in urls[1:]:
+        if "@" in url and "://" not in url.partition("@")[0]:
+            raise ValueError(_unquoted(";"))
+    return urls
+
+
+def from_url(
+    text: str, keywords: ConnectionParams, first: ConnectionParams | None = None
+) -> ConnectionParams:
+    """Read one URL, or a bare ``host`` or ``host:port``.
+
+    Arguments:
+        text: the URL. A bare host takes the rest from ``first`` (where the first URL of the list led), or else from
+            ``keywords``.
+        keywords: what holds where the URL says nothing; ``transport`` holds in any case.
+
+    Raises:
+        ValueError: the URL cannot be read; the message says what is wrong with it, without the password.
+        TypeError: an option in the query is unknown.
+    """
+    found = _SCHEME.match(text)
+    if found is None:
+        return _from_host(text, first if first is not None else keywords)
+    scheme = found[1]
+    if not scheme or "." in scheme or ":" in scheme:
+        raise ValueError(
+            f"a URL cannot choose what is imported: its scheme may not contain '.' or ':', but is {scheme!r};"
+            f" give the class or its path as transport="
+        )
+    prefix = _uri_prefix(scheme)
+    if prefix is not None:
+        return keywords.replace(
+            transport=keywords.transport or prefix,
+            uri_prefix=prefix,
+            hostname=text[len(prefix) + 1 :],
+            url=None,
+        )
+    transport = keywords.transport or scheme
+    try:
+        parsed = _parse(text)
+    except (ValueError, TypeError):
+        if not _reads_urls(transport):
+            raise
+        parsed = {"hostname": text}
+    return keywords.replace(**{**parsed, "transport": transport, "url": text})
+
+
+def _from_host(text: str, rest: ConnectionParams) -> ConnectionParams:
+    host = _HOST_PORT.fullmatch(text)
+    if host is not None:
+        return rest.replace(hostname=host[1], port=int(host[2]), url=None)
+    return rest.replace(hostname=text or None, url=None)
+
+
+def _uri_prefix(scheme: str) -> str | None:
+    """``sqla`` of ``sqla+postgresql``, whose rest is for the transport to read; None when there is no such thing."""
+    prefix, plus, rest = scheme.partition("+")
+    if not plus:
+        return None
+    if rest == "socket":
+        return prefix
+    from kombu.transport import is_known
+
+    return None if is_known(scheme) else prefix
+
+
+def _reads_urls(transport: Any) -> bool:
+    from kombu.exceptions import TransportNotFound
+    from kombu.transport import get_transport_cls
+
+    try:
+        return bool(getattr(get_transport_cls(transport), "can_parse_url", False))
+    except TransportNotFound:
+        return False
+
+
+def _parse(url: str) -> dict[str, Any]:
+    character = _bad_character(url)
+    if character is not None:
+        raise ValueError(_unquoted(character))
+    from kombu.utils.url import parse_url
+
+    try:
+        parts = parse_url(url)
+    except ValueError:
+        host = re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2].partition(":")[0]
+        raise ValueError(
+            f"cannot read the port that follows {host!r} in the URL: it must be a number"
+        ) from None
+    values = {name: value for name, value in parts.items() if value is not None and name != "transport"}
+    for name in values:
+        if name in QUERY_OPTIONS:
+            try:
+                values[name] = QUERY_OPTIONS[name](values[name])
+            except ValueError as exc:
+                raise ValueError(f"cannot read the option {name} of the URL: {exc}") from None
+        else:
+            raise TypeError(_unknown_option(name))
+    return values
+
+
+def _bad_character(url: str) -> str | None:
+    """The character that has to be percent-quoted in the user name or password, if there is one."""
+    rest = url.partition("://")[2]
+    found = re.search("[/?#]", rest)
+    authority, tail = (rest[: found.start()], rest[found.start() :]) if found else (rest, "")
+    userinfo, at, _host = authority.rpartition("@")
+    if at:
+        brackets = re.search(r"[\[\]]", userinfo)
+        return brackets[0] if brackets else ("%" if _STRAY_PERCENT.search(userinfo) else None)
+    if "@" not in tail:
+        return None
+    # There is an "@", but after the end of what can hold a password: either it belongs to the virtual host or a
+    # value in the query, or the password was cut in two.
+    before_at = tail.partition("@")[0]
+    if "=" in before_at and tail[0] == "?":
+        return None
+    cut = (
+        not _HOST_PORT_OR_NOTHING.fullmatch(authority)
+        or tail[0] in "#?"
+        or ":" in before_at
+        or _HOST_AFTER_AT.search(tail) is not None
+    )
+    return tail[0] if cut else None
+
+
+def _unquoted(character: str) -> str:
+    return (
+        f"the user name or password in the URL contains {character!r}, which must be written '%{ord(character):02X}'"
+        f" there: quote it with urllib.parse.quote(password, safe=''), or give it as the keyword password="
+    )
+
+
+def _unknown_option(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, QUERY_OPTIONS, n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return (
+        f"the URL sets {name!r}, which is not an option of a connection{meant} They are"
+        f" {', '.join(sorted(QUERY_OPTIONS))}. Options of the transport go into transport_options={{...}}"
+    )
+
+
+class ConnectionKey(tuple[Any, ...]):
+    """What makes two connections the same; shows itself without the password."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<ConnectionKey: {format_uri(self[0], self[1], self[5], self[2], '**' if self[3] else None, self[4])}>"
+
+
+def format_uri(
+    transport: Any,
+    hostname: str | None,
+    port: int | None = None,
+    userid: str | None = None,
+    password: str | None = None,
+    virtual_host: str | None = None,
+    mask: str = "**",
+) -> str:
+    """Put a URI together; the parts are percent-quoted where they have to be, the ``mask`` is not."""
+    from urllib.parse import quote
+
+    scheme = transport if isinstance(transport, str) else getattr(transport, "__name__", "transport").lower()
+    host = hostname or ""
+    host = (
+        f"[{host}]"
+        if host.count(":") > 1 and "/" not in host
+        else quote(host, safe=":" if "[" in host else "")
+    )
+    user = quote(userid or "", safe="")
+    secret = "" if not password else ":" + (mask if password == mask else quote(password, safe=""))
+    at = "@" if user or secret else ""
+    where = f"{host}:{port}" if port else host
+    return f"{scheme}://{user}{secret}{at}{where}/{quote(virtual_host or '')}"
+
+
+def mask_password(url: str, mask: str = "**") -> str:
+    """The URL without its password and its query, which may hold secrets too."""
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    userinfo, at, where = rest.rpartition("@")
+    user, colon, _password = userinfo.partition(":")
+    return f"{scheme}://{user}{colon + mask if colon else ''}{at}{where}"
