@@ -1,0 +1,442 @@
+"""Bodies to bytes and back: the registry of serializers.
+
+A serializer has a name (``json``) and a content type (``application/json``) that travels with the message and
+chooses the decoder on the other side. Only JSON and plain text are decoded unless the consumer accepts more: see
+:func:`prepare_accept_content` and :func:`enable_insecure_serializers`. Serializers of other distributions come by the
+entry-point group ``kombu.serializers``: each names a tuple (encoder, decoder, content type, content encoding),
+which is loaded when that serializer is first missed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import namedtuple
+from typing import TYPE_CHECKING, Any
+
+from kombu._plugins import EntryPoints, PluginError, PluginNotFound
+from kombu.exceptions import ContentDisallowed, DecodeError, EncodeError, SerializerNotInstalled
+from kombu.utils import json as _json
+from kombu.utils.encoding import bytes_to_str, str_to_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+__all__ = (
+    "SerializerRegistry",
+    "codec",
+    "disable_insecure_serializers",
+    "dumps",
+    "enable_insecure_serializers",
+    "loads",
+    "parenthesize_alias",
+    "pickle_loads",
+    "prepare_accept_content",
+    "raw_encode",
+    "register",
+    "register_json",
+    "register_msgpack",
+    "register_pickle",
+    "register_yaml",
+    "registry",
+    "unpickle",
+    "unregister",
+)
+
+#: Content encodings whose payload stays bytes.
+SKIP_DECODE = frozenset(("binary", "ascii-8bit"))
+#: Content types that carry no objects: always passed on.
+TRUSTED_CONTENT = frozenset(("application/data", "application/text"))
+#: The pickle protocol to write; every Python that runs kombu 5 or 6 reads 4. ``PICKLE_PROTOCOL`` in the environment
+#: or an assignment to this name chooses another.
+pickle_protocol = int(os.environ.get("PICKLE_PROTOCOL", "4"))
+
+#: What a name encodes with: content type, content encoding and the function.
+codec = namedtuple("codec", ("content_type", "content_encoding", "encoder"))
+
+NOTSET: Any = object()
+_RAW_TYPES = frozenset(("application/data", "application/text", "text/plain"))
+
+
+def __getattr__(name: str) -> Any:
+    if name == "pickle":
+        import pickle
+
+        globals()["pickle"] = pickle
+        return pickle
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def parenthesize_alias(first: str, second: str) -> str:
+    """``first (second)``."""
+    return f"{first} ({second})"
+
+
+def raw_encode(data: Any) -> tuple[str, str, Any]:
+    """The serializer ``raw``: text as UTF-8, anything else untouched, as ``application/data``."""
+    if isinstance(data, str):
+        return "application/data", "utf-8", data.encode("utf-8")
+    return "application/data", "binary", data
+
+
+class SerializerRegistry:
+    """Serializers by name and decoders by content type; :data:`registry` is the one everybody uses."""
+
+    def __init__(self) -> None:
+        self._encoders: dict[str, codec] = {}
+        self._decoders: dict[str, Callable[[Any], Any]] = {}
+        self._default_encode: Callable[[Any], Any] | None = None
+        self._default_content_type: str | None = None
+        self._default_content_encoding: str | None = None
+        self._disabled_content_types: set[str] = set()
+        self.type_to_name: dict[str, str] = {}
+        self.name_to_type: dict[str, str] = {}
+        self._plugins: EntryPoints | None = None
+        self._plugins_loaded = True
+
+    def register(
+        self,
+        name: str,
+        encoder: Callable[[Any], Any] | None,
+        decoder: Callable[[Any], Any] | None,
+        content_type: str,
+        content_encoding: str = "utf-8",
+    ) -> None:
+        """Add the serializer ``name``, or replace it.
+
+        Args:
+            encoder: object -> bytes or text; None: this name only decodes.
+            decoder: bytes, text or buffer -> object; None: this name only encodes.
+            content_type: the MIME type that its messages carry.
+            content_encoding: ``utf-8``, ``us-ascii`` or ``binary``: what the encoder returns.
+
+        Decoding a type that is new here is refused until a consumer accepts it or :meth:`enable` is called.
+        """
+        if encoder is not None:
+            self._encoders[name] = codec(content_type, content_encoding, encoder)
+        if decoder is not None:
+            if content_type not in self._decoders:
+                self._disabled_content_types.add(content_type)
+            self._decoders[content_type] = decoder
+        if decoder is not None or content_type not in self._decoders:
+            self.type_to_name[content_type] = name
+        self.name_to_type[name] = content_type
+
+    def unregister(self, name: str) -> None:
+        """Take a serializer out, by name or content type.
+
+        Raises:
+            SerializerNotInstalled: there is none.
+        """
+        name = self.type_to_name.get(name, name)
+        content_type = self.name_to_type.pop(name, None)
+        if content_type is None:
+            raise SerializerNotInstalled(f"No encoder/decoder installed for {name}{self._known()}")
+        self._encoders.pop(name, None)
+        if self.type_to_name.get(content_type, name) == name:
+            self.type_to_name.pop(content_type, None)
+            self._decoders.pop(content_type, None)
+            self._disabled_content_types.discard(content_type)
+
+    def enable(self, name: str) -> None:
+        """Decode this name or content type without being asked to accept it; KeyError when the name is unknown."""
+        self._disabled_content_types.discard(self._content_type_of(name))
+
+    def disable(self, name: str) -> None:
+        """Decode this name or content type only for consumers that accept it; KeyError when the name is unknown."""
+        self._disabled_content_types.add(self._content_type_of(name))
+
+    def _content_type_of(self, name: str) -> str:
+        if "/" in name:
+            return name
+        if name not in self.name_to_type:
+            self._load_plugin(name)
+        return self.name_to_type[name]
+
+    def _set_default_serializer(self, name: str) -> None:
+        """Encode with ``name`` when the caller names no serializer."""
+        found = self._find_encoder(name)
+        self._default_content_type, self._default_content_encoding, self._default_encode = found
+
+    def dumps(self, data: Any, serializer: str | None = None) -> tuple[str, str, Any]:
+        """``data`` encoded: (content type, content encoding, payload).
+
+        Without ``serializer``, bytes and text are passed on as they are (``application/data`` and ``text/plain``) and
+        anything else goes through the default serializer. ``raw`` never encodes objects.
+
+        Raises:
+            SerializerNotInstalled: no such serializer.
+            EncodeError: it cannot encode ``data``; the cause is chained.
+        """
+        if serializer:
+            if serializer == "raw":
+                return raw_encode(data)
+            found = self._encoders.get(serializer) or self._find_encoder(serializer)
+            content_type, content_encoding, encoder = found
+        elif isinstance(data, bytes):
+            return "application/data", "binary", data
+        elif isinstance(data, str):
+            content_type, content_encoding, encoder = "text/plain", "utf-8", str_to_bytes
+        else:
+            content_type = self._default_content_type
+            content_encoding = self._default_content_encoding
+            encoder = self._default_encode
+            if encoder is None:
+                raise SerializerNotInstalled("No default serializer is set")
+        try:
+            return content_type, content_encoding, encoder(data)
+        except SerializerNotInstalled:
+            raise
+        except Exception as exc:
+            raise EncodeError(f"cannot encode a {type(data).__name__} as {content_type}: {exc}") from exc
+
+    def loads(
+        self,
+        data: Any,
+        content_type: Any,
+        content_encoding: str | None,
+        accept: Collection[str] | None = None,
+        force: bool = False,
+        _trusted_content: Collection[str] = TRUSTED_CONTENT,
+    ) -> Any:
+        """The object that ``data`` (bytes, text or buffer) encodes, by its ``content_type``.
+
+        Without a decoder for the type, text comes back as ``str`` by its ``content_encoding``, and bytes as they are
+        when that is ``binary``. No content type at all means ``application/data``. An empty body comes back as it is.
+
+        Args:
+            accept: content types to decode; None: those that are enabled.
+            force: decode types that are not enabled, too (when ``accept`` is None).
+
+        Raises:
+            ContentDisallowed: the type is not accepted.
+            DecodeError: the body is not of that type; the cause is chained.
+        """
+        if not content_type:
+            content_type = "application/data"
+        elif isinstance(content_type, bytes):
+            content_type = bytes_to_str(content_type)
+        decode = self._decoders.get(content_type)
+        if decode is None and not self._plugins_loaded and content_type not in _RAW_TYPES:
+            self._load_all_plugins()
+            decode = self._decoders.get(content_type)
+        if accept is not None:
+            if content_type not in _trusted_content and content_type not in accept:
+                raise self._refusal(content_type, "untrusted")
+        elif content_type in self._disabled_content_types and not force:
+            raise self._refusal(content_type, "disabled")
+        if not data:
+            return data
+        try:
+            if decode is not None:
+                return decode(data)
+            if isinstance(data, str):
+                return data
+            encoding = (content_encoding or "utf-8").lower()
+            return data if encoding in SKIP_DECODE else _decode_text(data, encoding)
+        except SerializerNotInstalled:
+            raise
+        except Exception as exc:
+            raise DecodeError(f"cannot decode the body as {content_type}: {exc}") from exc
+
+    def _refusal(self, content_type: str, what: str) -> ContentDisallowed:
+        name = self.type_to_name.get(content_type, content_type)
+        return ContentDisallowed(
+            f"Refusing to deserialize {what} content of type {parenthesize_alias(name, content_type)}: "
+            f"a consumer that trusts its senders takes it with accept=[{name!r}]"
+        )
+
+    def _find_encoder(self, name: str) -> codec:
+        found = self._encoders.get(name)
+        if found is None and name not in self.name_to_type:
+            self._load_plugin(name)
+            found = self._encoders.get(name)
+        if found is None:
+            raise SerializerNotInstalled(f"No encoder installed for {name}{self._known()}")
+        return found
+
+    def _known(self) -> str:
+        return f"; installed: {', '.join(sorted(self.name_to_type))}"
+
+    def _use_plugins(self, group: str) -> None:
+        self._plugins, self._plugins_loaded = EntryPoints(group), False
+
+    def _load_plugin(self, name: str) -> None:
+        """Register the installed serializer ``name``, if there is one."""
+        if self._plugins is None:
+            return
+        try:
+            encoder, decoder, content_type, content_encoding = self._plugins.load(name)
+        except PluginNotFound:
+            return
+        except (TypeError, ValueError) as exc:
+            raise PluginError(
+                f"serializer {name!r} of {self._plugins.distribution(name)} is not a tuple (encoder, decoder, "
+                f"content type, content encoding)"
+            ) from exc
+        self.register(name, encoder, decoder, content_type, content_encoding)
+
+    def _load_all_plugins(self) -> None:
+        """Register every installed serializer: only loading them tells their content types."""
+        self._plugins_loaded = True
+        for name in self._plugins.names() if self._plugins is not None else ():
+            if name in self.name_to_type:
+                continue
+            try:
+                self._load_plugin(name)
+            except PluginError as exc:
+                import logging
+
+                logging.getLogger("kombu.serialization").warning("serializer not available: %s", exc)
+
+
+def _decode_text(data: Any, encoding: str) -> str:
+    return bytes(data).decode(encoding) if not isinstance(data, bytes) else data.decode(encoding)
+
+
+def prepare_accept_content(
+    content_types: Iterable[str] | None, name_to_type: Mapping[str, str] | None = None
+) -> set[str] | None:
+    """The set of content types for a mix of serializer names and content types; None stays None.
+
+    Raises:
+        SerializerNotInstalled: a name that nobody has registered.
+    """
+    if content_types is None:
+        return None
+    if isinstance(content_types, str):
+        content_types = [content_types]
+    accepted = set()
+    for name in content_types:
+        if "/" in name:
+            accepted.add(name)
+            continue
+        try:
+            accepted.add(registry._content_type_of(name) if name_to_type is None else name_to_type[name])
+        except KeyError:
+            raise SerializerNotInstalled(f"No encoder/decoder installed for {name}{registry._known()}") from None
+    return accepted
+
+
+def enable_insecure_serializers(choices: Any = NOTSET) -> None:
+    """Decode these serializers (names or content types; pickle, yaml and msgpack when not given) for every consumer.
+
+    pickle runs whatever its sender wants: enable it only where every sender is trusted.
+    """
+    for choice in ("pickle", "yaml", "msgpack") if choices is NOTSET else choices or ():
+        try:
+            registry.enable(choice)
+        except KeyError:
+            pass
+
+
+def disable_insecure_serializers(allowed: Any = NOTSET) -> None:
+    """Decode only the ``allowed`` serializers (names or content types; json when not given); None allows none.
+
+    Producers can still encode with all of them.
+    """
+    for name in registry._decoders:
+        registry.disable(name)
+    for choice in ("json",) if allowed is NOTSET else allowed or ():
+        registry.enable(choice)
+
+
+def pickle_loads(s: Any, load: Any = None) -> Any:
+    """The object pickled in ``s`` (bytes or buffer)."""
+    from io import BytesIO
+
+    if load is None:
+        from pickle import load
+    return load(BytesIO(s))
+
+
+def unpickle(s: Any) -> Any:
+    """The object pickled in ``s`` (bytes, buffer or text)."""
+    return pickle_loads(str_to_bytes(s))
+
+
+def _pickle_dumps(obj: Any) -> bytes:
+    from pickle import dumps as pickle_dumps
+
+    return pickle_dumps(obj, protocol=pickle_protocol)
+
+
+def register_json() -> None:
+    """Register ``json``, and ``json-plain`` which encodes without type markers."""
+    registry.register("json", _json._dump, _json.loads, "application/json", "utf-8")
+    registry.register("json-plain", _json.dumps_plain, None, "application/json", "utf-8")
+
+
+def register_pickle() -> None:
+    """Register ``pickle``."""
+    registry.register("pickle", _pickle_dumps, unpickle, "application/x-python-serialize", "binary")
+
+
+def _needs(module: str, extra: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ImportError as exc:
+        raise SerializerNotInstalled(
+            f"serializer {extra!r} needs the module {module!r}: pip install kombu-core[{extra}]"
+        ) from exc
+
+
+class _Yaml:
+    """YAML's safe subset, through libyaml when PyYAML has it; loaded on first use."""
+
+    def __init__(self) -> None:
+        self._dump: Callable[[Any], str] | None = None
+        self._load: Callable[[Any], Any] | None = None
+
+    def _prepare(self) -> None:
+        yaml = _needs("yaml", "yaml")
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        self._load = lambda s: yaml.load(s, Loader=loader)
+        self._dump = lambda o: yaml.dump(o, Dumper=dumper)
+
+    def dumps(self, obj: Any) -> Any:
+        if self._dump is None:
+            self._prepare()
+        return self._dump(obj)  # type: ignore[misc]
+
+    def loads(self, s: Any) -> Any:
+        if self._load is None:
+            self._prepare()
+        return self._load(bytes(s) if isinstance(s, (bytearray, memoryview)) else s)  # type: ignore[misc]
+
+
+def register_yaml() -> None:
+    """Register ``yaml``; PyYAML is imported when first used."""
+    both = _Yaml()
+    registry.register("yaml", both.dumps, both.loads, "application/x-yaml", "utf-8")
+
+
+def _msgpack_dumps(obj: Any) -> Any:
+    return _needs("msgpack", "msgpack").packb(obj, use_bin_type=True)
+
+
+def _msgpack_loads(s: Any) -> Any:
+    return _needs("msgpack", "msgpack").unpackb(s, raw=False)
+
+
+def register_msgpack() -> None:
+    """Register ``msgpack``; the library is imported when first used."""
+    registry.register("msgpack", _msgpack_dumps, _msgpack_loads, "application/x-msgpack", "binary")
+
+
+#: The serializers of this process.
+registry = SerializerRegistry()
+dumps = registry.dumps
+loads = registry.loads
+register = registry.register
+unregister = registry.unregister
+
+register_json()
+register_pickle()
+register_yaml()
+register_msgpack()
+registry._set_default_serializer("json")
+registry.enable("json")
+registry._use_plugins("kombu.serializers")
