@@ -5,6 +5,8 @@ For the first, write ``pytest_plugins = ["kombu.testing.fixtures"]`` in the top 
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -23,15 +25,20 @@ __all__ = ("connection_options", "degradations", "memory_broker", "memory_url", 
 UNCLAIMED_PATIENCE = 1.0
 
 
+def _memory() -> Any:
+    """The plugin's module, by name, since kombu-core imports no plugin."""
+    if find_spec("kombu_memory") is None:
+        pytest.fail("memory:// ships separately: pip install kombu-memory")
+    return import_module("kombu_memory")
+
+
 @pytest.fixture
 def memory_url() -> Iterator[str]:
     """The URL of a memory broker that nobody used before and that is forgotten afterwards.
 
     Whatever the test leaves there (queues, messages, consumers) reaches no other test. Needs kombu-memory.
     """
-    memory = pytest.importorskip(
-        "kombu_memory", reason="memory:// ships separately: pip install kombu-memory"
-    )
+    memory = _memory()
     name = f"test-{uuid4().hex}"
     yield f"memory://{name}"
     memory.reset(name)
@@ -40,12 +47,12 @@ def memory_url() -> Iterator[str]:
 @pytest.fixture
 def memory_broker(memory_url: str) -> Any:
     """The :class:`kombu_memory.Broker` behind ``memory_url``, to look into or to reset."""
-    return pytest.importorskip("kombu_memory").get_broker(memory_url.removeprefix("memory://"))
+    return _memory().get_broker(memory_url.removeprefix("memory://"))
 
 
 @pytest.fixture
 def connection_options() -> Mapping[str, Any]:
-    """Keyword arguments for every :class:`kombu.Connection` ; override it where some are needed."""
+    """Keyword arguments for every :class:`kombu.Connection`; override it where some are needed."""
     return {}
 
 

@@ -69,7 +69,7 @@ class TestErrors:
         with rig.refuses(PreconditionFailed) as channel:
             assert rig.get(queue, no_ack=False, channel=channel).payload == "held"
             channel.basic_ack(4711)
-        # Then: the broker closed the channel
+        # Then: it ended with its channel
         message = rig.get(queue)
         assert (message.payload, message.delivery_info["redelivered"]) == ("held", True)
 

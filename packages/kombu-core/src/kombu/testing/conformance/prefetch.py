@@ -122,8 +122,8 @@ class TestConsumerPrefetch:
         assert [len(inbox) for inbox in inboxes] == [3, 2]
 
     def test_holds_for_those_that_come_later(self, rig: Rig) -> None:
-        # Given
-        one, other = filled(rig), filled(rig)
+        # Given: what the change means for a consumer that is there already, brokers see differently
+        one, other = filled(rig, 1), filled(rig)
         rig.channel.basic_qos(0, 1, False)
         first = rig.consume(one)
         # When
