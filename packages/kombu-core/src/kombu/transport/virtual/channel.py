@@ -61,5 +61,7 @@ class Channel(ConsumeVerbs):
         self.qos.restore_unacked_once()
         self.closed = True
 
-    def _closed_error(self) -> RecoverableConnectionError:
-        return RecoverableConnectionError("the channel is closed: open another one", (20, 40), "Channel")
+    def _check_open(self) -> None:
+        """:exc:`RecoverableConnectionError` when the channel is closed."""
+        if self.closed:
+            raise RecoverableConnectionError("the channel is closed: open another one", (20, 40), "Channel")

@@ -6,10 +6,11 @@ from queue import Empty
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from kombu.exceptions import ConsumerCancelled, PreconditionFailed, ResourceLocked
+from kombu.exceptions import AccessRefused, ChannelError, ConsumerCancelled, PreconditionFailed
 from kombu.log import get_logger
 
 from . import policy
+from .hooks import channel_verb
 from .ledger import Delivery, Subscription
 from .policy import PLAIN
 from .publish import PublishVerbs
@@ -58,6 +59,7 @@ class ConsumeVerbs(PublishVerbs):
 
     # -- subscribing ---------------------------------------------------------------------------------------
 
+    @channel_verb
     def basic_consume(
         self,
         queue: str,
@@ -77,8 +79,7 @@ class ConsumeVerbs(PublishVerbs):
             NotFound: no such queue.
             AccessRefused: the tag is taken on this channel, or another consumer is exclusive.
         """
-        if self.closed:
-            raise self._closed_error()
+        self._check_open()
         tag = consumer_tag or f"ctag-{self._unique()}"
         with self.lock:
             self._check_queue(queue, (60, 20), "Basic.consume")
@@ -88,7 +89,7 @@ class ConsumeVerbs(PublishVerbs):
             spec = self.state.queues.get(queue)
             if spec is not None and spec.consumers and (exclusive or spec.consumers[0].exclusive):
                 text = f"ACCESS_REFUSED - queue {queue!r} in vhost {self.state.vhost!r} in exclusive use"
-                raise ResourceLocked(text, (60, 20), "Basic.consume", 403)
+                raise AccessRefused(text, (60, 20), "Basic.consume")
             subscription = Subscription(
                 tag,
                 queue,
@@ -205,10 +206,10 @@ class ConsumeVerbs(PublishVerbs):
             raw_message if isinstance(raw_message, self.Message) else self.Message(raw_message, channel=self)
         )
 
+    @channel_verb
     def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
         """The next message of the queue, or None; without ``no_ack`` it has to be settled."""
-        if self.closed:
-            raise self._closed_error()
+        self._check_open()
         self._check_queue(queue, (60, 70), "Basic.get")
         self._settle_due()
         try:
@@ -247,28 +248,34 @@ class ConsumeVerbs(PublishVerbs):
             PreconditionFailed: no unsettled delivery has this tag.
         """
         if self.closed:
-            raise self._closed_error()
-        if multiple:
-            tags = self.qos.tags_up_to(delivery_tag)
-            if delivery_tag and delivery_tag not in tags:
-                tags = [delivery_tag]  # unknown: let the ledger say so
-            for tag in tags:
-                self.qos.ack(tag)
-        else:
-            self.qos.ack(delivery_tag)
+            self._check_open()
+        try:
+            if multiple:
+                for tag in self._tags_up_to(delivery_tag):
+                    self.qos.ack(tag)
+            else:
+                self.qos.ack(delivery_tag)
+        except ChannelError:
+            self.close()
+            raise
         self.connection.room_made()
 
+    @channel_verb
     def basic_reject(self, delivery_tag: int, requeue: bool = False) -> None:
         """The delivery was not handled: back to its queue, or out (to the dead-letter exchange, if any)."""
-        if self.closed:
-            raise self._closed_error()
+        self._check_open()
         self.qos.reject(delivery_tag, requeue=requeue)
         self.connection.room_made()
 
     def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None:
         """As :meth:`basic_reject`, for several at once with ``multiple`` (RabbitMQ's extension)."""
-        for tag in reversed(self.qos.tags_up_to(delivery_tag)) if multiple else (delivery_tag,):
+        for tag in reversed(self._tags_up_to(delivery_tag)) if multiple else (delivery_tag,):
             self.basic_reject(tag, requeue=requeue)
+
+    def _tags_up_to(self, delivery_tag: int) -> list[int]:
+        """The unsettled tags that ``multiple`` means; an unknown one stands for itself, for the ledger to refuse."""
+        tags = self.qos.tags_up_to(delivery_tag)
+        return tags if not delivery_tag or delivery_tag in tags else [delivery_tag]
 
     def basic_recover(self, requeue: bool = False) -> None:
         """Give everything unsettled on this channel back; without ``requeue`` RabbitMQ refuses, here it is the same."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kombu.exceptions import NotFound, PreconditionFailed, ResourceLocked
+from kombu.exceptions import AccessRefused, NotFound, PreconditionFailed, ResourceLocked
 from kombu.log import get_logger
 from kombu.transport.base import queue_declare_ok_t
 
 from .exchange import STANDARD_EXCHANGE_TYPES, ExchangeType, binding_key_t
-from .hooks import AbstractChannel
+from .hooks import AbstractChannel, channel_verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +40,7 @@ class DeclareVerbs(AbstractChannel):
 
     # -- exchanges -----------------------------------------------------------------------------------------
 
+    @channel_verb
     def exchange_declare(
         self,
         exchange: str | None = None,
@@ -53,6 +54,7 @@ class DeclareVerbs(AbstractChannel):
         """Create the exchange, or check it: 404 when passive and missing, 406 when it differs."""
         if not exchange:
             return
+        self._check_open()
         with self.lock:
             if passive:
                 self.state.exchange(exchange, (40, 10), "Exchange.declare")
@@ -63,8 +65,11 @@ class DeclareVerbs(AbstractChannel):
                 raise PreconditionFailed(text, (40, 10), "Exchange.declare", 503)
             self.state.declare_exchange(exchange, type, durable, auto_delete, arguments)
 
+    @channel_verb
     def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:
         """Remove the exchange and its bindings; 406 when ``if_unused`` and something is bound to it."""
+        self._check_open()
+        self._refuse_default(exchange, (40, 20), "Exchange.delete")
         with self.lock:
             spec = self.state.exchanges.get(exchange)
             if spec is None:
@@ -77,6 +82,7 @@ class DeclareVerbs(AbstractChannel):
                     self._queue_unbind(exchange, key, self._pattern(exchange, key), name)
             self.state.delete_exchange(exchange)
 
+    @channel_verb
     def exchange_bind(
         self,
         destination: str,
@@ -86,11 +92,15 @@ class DeclareVerbs(AbstractChannel):
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
         """What ``source`` routes by this key goes on to the exchange ``destination``."""
+        self._check_open()
+        for name in (destination, source):
+            self._refuse_default(name, (40, 30), "Exchange.bind")
         with self.lock:
             self.state.exchange(destination, (40, 30), "Exchange.bind")
             self.state.exchange(source, (40, 30), "Exchange.bind")
             self.state.bind(("exchange", destination), source, routing_key, arguments)
 
+    @channel_verb
     def exchange_unbind(
         self,
         destination: str,
@@ -103,8 +113,15 @@ class DeclareVerbs(AbstractChannel):
         with self.lock:
             self.state.unbind(("exchange", destination), source, routing_key, arguments)
 
+    def _refuse_default(self, exchange: str, method_sig: tuple[int, int], method: str) -> None:
+        """The default exchange cannot be bound or deleted: every queue is bound to it by its name."""
+        if not exchange:
+            text = "ACCESS_REFUSED - operation not permitted on the default exchange"
+            raise AccessRefused(text, method_sig, method)
+
     # -- queues --------------------------------------------------------------------------------------------
 
+    @channel_verb
     def queue_declare(
         self,
         queue: str | None = None,
@@ -121,6 +138,7 @@ class DeclareVerbs(AbstractChannel):
         Without a name one is made up. 404 when passive and missing, 405 when it is exclusive to another
         connection, 406 when it differs.
         """
+        self._check_open()
         name = queue or f"amq.gen-{self._unique()}"
         self._settle_due()
         with self.lock:
@@ -180,6 +198,7 @@ class DeclareVerbs(AbstractChannel):
             )
             raise ResourceLocked(text, method_sig, method)
 
+    @channel_verb
     def queue_bind(
         self,
         queue: str,
@@ -189,14 +208,16 @@ class DeclareVerbs(AbstractChannel):
         **kwargs: Any,
     ) -> None:
         """Route what the exchange gets by this key (or headers, by arguments) to the queue."""
-        exchange = exchange or "amq.direct"
-        routing_key = routing_key or ""
+        self._check_open()
+        exchange, routing_key = exchange or "", routing_key or ""
+        self._refuse_default(exchange, (50, 20), "Queue.bind")
         with self.lock:
             self._check_queue(queue, (50, 20), "Queue.bind")
             self.state.exchange(exchange, (50, 20), "Queue.bind")
             self.state.bind(("queue", queue), exchange, routing_key, arguments)
             self._queue_bind(exchange, routing_key, self._pattern(exchange, routing_key), queue)
 
+    @channel_verb
     def queue_unbind(
         self,
         queue: str,
@@ -206,25 +227,30 @@ class DeclareVerbs(AbstractChannel):
         **kwargs: Any,
     ) -> None:
         """Take such a binding away."""
-        exchange = exchange or "amq.direct"
-        routing_key = routing_key or ""
+        self._check_open()
+        exchange, routing_key = exchange or "", routing_key or ""
+        self._refuse_default(exchange, (50, 50), "Queue.unbind")
         with self.lock:
             pattern = self._pattern(exchange, routing_key)
             if self.state.unbind(("queue", queue), exchange, routing_key, arguments):
                 self._queue_unbind(exchange, routing_key, pattern, queue)
 
+    @channel_verb
     def queue_purge(self, queue: str, **kwargs: Any) -> int:
         """Remove the messages that are ready, not those delivered; how many."""
+        self._check_open()
         self._settle_due()
         with self.lock:
             self._check_queue(queue, (50, 30), "Queue.purge")
             return self._purge(queue) or 0
 
+    @channel_verb
     def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any) -> int:
         """Remove the queue, its messages and bindings; how many messages it had. Its consumers are cancelled.
 
         406 when ``if_unused`` and it has consumers, or ``if_empty`` and it has messages.
         """
+        self._check_open()
         self._settle_due()
         with self.lock:
             spec = self.state.queues.get(queue)
@@ -285,6 +311,9 @@ class DeclareVerbs(AbstractChannel):
         return list(self.state.exchanges)
 
     def _unique(self) -> str:
+        raise NotImplementedError
+
+    def _check_open(self) -> None:
         raise NotImplementedError
 
     def _settle_due(self) -> None:

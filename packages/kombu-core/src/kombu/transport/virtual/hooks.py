@@ -7,21 +7,38 @@ backend whose ``_get`` takes the message away. A message is the envelope of :mod
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import wraps
 from queue import Empty
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from kombu.exceptions import UnsupportedCapability
+from kombu.exceptions import ChannelError, UnsupportedCapability
 from kombu.transport.base import StdChannel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from .exchange import BrokerState
     from .ledger import Subscription
     from .qos import QoS
 
-__all__ = ("AbstractChannel",)
+__all__ = ("AbstractChannel", "channel_verb")
+
+_Verb = TypeVar("_Verb", bound="Callable[..., Any]")
+
+
+def channel_verb(verb: _Verb) -> _Verb:
+    """A channel error ends the channel, as AMQP 0-9-1 section 2.2.7 says of channel exceptions."""
+
+    @wraps(verb)
+    def guarded(self: AbstractChannel, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return verb(self, *args, **kwargs)
+        except ChannelError:
+            self.close()
+            raise
+
+    return guarded  # type: ignore[return-value]
 
 
 class AbstractChannel(StdChannel, ABC):

@@ -6,7 +6,7 @@ import warnings
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from kombu.exceptions import AMQPError, ChannelError, MessageNacked, NotFound, PreconditionFailed
+from kombu.exceptions import ChannelError, MessageNacked, NotFound, PreconditionFailed
 from kombu.log import get_logger
 
 from . import envelope, policy
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from .policy import QueuePolicy
+    from .routing import QueueSpec
 
 __all__ = ("PublishVerbs", "UndeliverableWarning")
 
@@ -123,7 +124,16 @@ class PublishVerbs(DeclareVerbs):
             MessageNacked: a queue is full and refuses new messages.
         """
         if self.closed:
-            raise self._closed_error()
+            self._check_open()
+        try:
+            self._publish(message, exchange, routing_key, mandatory, delay)
+        except ChannelError:
+            self.close()
+            raise
+
+    def _publish(
+        self, message: dict[str, Any], exchange: str, routing_key: str, mandatory: bool, delay: float | None
+    ) -> None:
         queues = self._lookup(exchange, routing_key, message=message)
         self._seal(message, exchange, routing_key)
         if len(queues) == 1 and delay is None:
@@ -144,6 +154,7 @@ class PublishVerbs(DeclareVerbs):
         for at, queue in enumerate(queues):
             if at:
                 message = envelope.another(message)
+                message["properties"].pop("expires_at", None)
                 if "delivery_tag" in message["properties"]:
                     message["properties"]["delivery_tag"] = self._unique()
             try:
@@ -166,13 +177,19 @@ class PublishVerbs(DeclareVerbs):
             when = policy.expires_at(properties.get("expiration"), rules, now)
         except ValueError as exc:
             raise PreconditionFailed(f"PRECONDITION_FAILED - {exc}", (60, 40), "Basic.publish") from exc
-        if when is not None:
+        if when is not None and not (when <= now and self._somebody_waits(spec)):
             properties["expires_at"] = when
         if not rules.limits_length:
             self._put(queue, message)
             return
         with self.lock:
             self._put_limited(queue, message, rules)
+
+    @staticmethod
+    def _somebody_waits(spec: QueueSpec | None) -> bool:
+        """Whether a consumer is ready for a message: one that lives for no time at all is still delivered then."""
+        consumers = spec.consumers if spec is not None else ()
+        return any(subscription.channel.qos.budget(subscription) != 0 for subscription in consumers)
 
     def _put_limited(self, queue: str, message: dict[str, Any], rules: QueuePolicy) -> None:
         """Put on a queue with a length limit; the oldest give way unless the queue refuses."""
@@ -297,9 +314,6 @@ class PublishVerbs(DeclareVerbs):
             return
         self._seal(letter, exchange, routing_key)
         self._spread(queues, letter, None)
-
-    def _closed_error(self) -> AMQPError:
-        raise NotImplementedError
 
     Message: Any = envelope.Message
 

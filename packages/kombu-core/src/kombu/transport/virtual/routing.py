@@ -194,9 +194,19 @@ class Topology:
     def bind(
         self, to: Destination, source: str, key: str, arguments: Mapping[str, Any] | None = None
     ) -> None:
-        """Bind a queue or an exchange to the exchange ``source``; binding twice is the same as once."""
+        """Bind a queue or an exchange to the exchange ``source``; binding twice is the same as once.
+
+        Raises:
+            NotFound: there is no such exchange.
+            PreconditionFailed: an argument has an impossible value.
+        """
         arguments = arguments or {}
-        self.exchange(source).table.add(to, key, arguments)
+        table = self.exchange(source).table
+        try:
+            table.check(arguments)
+        except ValueError as exc:
+            raise PreconditionFailed(f"PRECONDITION_FAILED - {exc}", (50, 20), "Queue.bind") from exc
+        table.add(to, key, arguments)
         self._bound.setdefault(to, {})[source, key, frozen(arguments)] = arguments
         self._changed()
 

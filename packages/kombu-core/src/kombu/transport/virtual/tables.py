@@ -45,6 +45,9 @@ class BindingTable:
             self._rows[identity] = arguments
             self._index(to, key)
 
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """:exc:`ValueError` when a binding with these arguments makes no sense here."""
+
     def remove(self, to: Destination, key: str, arguments: Mapping[str, Any]) -> None:
         """Take a binding out, when it is there."""
         identity = (to, key, repr(sorted(arguments.items(), key=_by_name)))
@@ -64,6 +67,9 @@ class BindingTable:
 
 def _by_name(item: tuple[str, Any]) -> str:
     return item[0]
+
+
+X_MATCH = ("all", "any", "all-with-x", "any-with-x")
 
 
 class _Counted:
@@ -217,6 +223,11 @@ class HeadersTable(BindingTable):
     """``x-match`` ``all`` (default), ``any``, ``all-with-x`` and ``any-with-x`` over the binding's arguments."""
 
     uses_headers = True
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        how = arguments.get("x-match", "all")
+        if how not in X_MATCH:
+            raise ValueError(f"invalid x-match {how!r}: expected one of {', '.join(X_MATCH)}")
 
     def match(self, key: str, headers: Mapping[str, Any]) -> list[Destination]:
         return list({to: None for to, _, arguments in self.rows() if headers_match(arguments, headers)})
