@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import KombuError
 from kombu.failover import failover_strategies
-from kombu.params import ConnectionKey, ConnectionParams, format_uri, mask_password
+from kombu.params import ConnectionKey, ConnectionParams, format_uri
 from kombu.transport import DEFAULT_TRANSPORT, get_transport_cls
+from kombu.utils.url import sanitize_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,13 +192,20 @@ class Address:
             info, reads_urls = self._info(resolve=False), False
         hostname = info["hostname"] or "localhost"
         if reads_urls and not self.uri_prefix:
-            return hostname if include_password else self.transport.as_uri(hostname, include_password, mask)
+            return hostname if include_password else str(self.transport.as_uri(hostname, False, mask))
         if self.uri_prefix:
-            return hostname if include_password else mask_password(hostname, mask)
+            return hostname if include_password else sanitize_url(hostname, mask)
         port, userid, password, virtual_host, transport = getfields(info)
-        if not include_password and password:
-            password = mask
-        return format_uri(transport, hostname, port, userid, password, virtual_host, mask)
+        return format_uri(
+            transport,
+            hostname,
+            port,
+            userid,
+            password,
+            virtual_host,
+            sanitize=not include_password,
+            mask=mask,
+        )
 
     @property
     def host(self) -> str:

@@ -83,6 +83,8 @@ class Connection(Link):
     ) -> None:
         if kwargs:
             _warn_unknown(kwargs)
+        if transport_options is not None and not hasattr(transport_options, "items"):
+            raise TypeError(f"transport_options must be a mapping, not {type(transport_options).__name__}")
         urls = split_urls(hostname) if isinstance(hostname, str) else list(hostname or ("",))
         self.alt = [*(urls if len(urls) > 1 else ()), *(alternates or ())]
         self._urls = list(dict.fromkeys((urls[0], *self.alt)))
@@ -300,10 +302,7 @@ class Connection(Link):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (self._pickled_class(), self._info(resolve=False), self._keywords, self._home)
-
-    def _pickled_class(self) -> type[Connection]:
-        return type(self)
+        return _unpickle, (type(self), self._info(resolve=False), self._keywords, self._home)
 
     def __enter__(self) -> Self:
         return self

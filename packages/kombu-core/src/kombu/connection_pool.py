@@ -35,8 +35,9 @@ class PooledConnection(Connection):
         """A copy that belongs to no pool."""
         return Connection(**{**self._info(resolve=False), **kwargs})._like(self, kwargs)
 
-    def _pickled_class(self) -> type[Connection]:
-        return Connection
+    def __reduce__(self) -> tuple[Any, ...]:
+        make, (_, *state) = super().__reduce__()
+        return make, (Connection, *state)
 
 
 class ConnectionPool(Resource):

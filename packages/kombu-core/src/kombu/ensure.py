@@ -152,9 +152,7 @@ def _new_connection(connection: Connection, obj: Any, policy: RetryPolicy, failu
     connection.maybe_switch_next()
     left = policy
     if policy.max_retries is not None:
-        left = RetryPolicy.from_options(
-            {**policy.as_dict(), "max_retries": max(policy.max_retries - failures + 1, 1)}
-        )
+        left = RetryPolicy.from_options({**policy, "max_retries": max(policy.max_retries - failures + 1, 1)})
     _connect_first(connection, left)
     _revive(obj, connection.default_channel, policy)
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from kombu.utils.url import as_url, parse_url
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ("ConnectionKey", "ConnectionParams", "format_uri", "from_url", "mask_password", "split_urls")
+__all__ = ("ConnectionKey", "ConnectionParams", "format_uri", "from_url", "split_urls")
 
 _SCHEME = re.compile(r"([^/?#@]*?)://")
 _HOST_PORT = re.compile(r"([^:/?#@\[\]]+):(\d+)")
-_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_HOST_PORT_OR_NOTHING = re.compile(r"((\[[^\]]*\]|[^:\[\]]+)(:\d*)?)?")
-_HOST_AFTER_AT = re.compile(r"@[^/?#@]*:\d+([/?]|$)")
 
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off", ""})
@@ -123,7 +122,11 @@ def split_urls(text: str) -> list[str]:
     urls = [url for url in text.split(";") if url] if ";" in text else [text]
     for url in urls[1:]:
         if "@" in url and "://" not in url.partition("@")[0]:
-            raise ValueError(_unquoted(";"))
+            raise ValueError(
+                "a ';' separates URLs, and what follows one in this list is no URL: if it belongs to a user name or"
+                " password, write it as %3B (kombu.utils.url.safequote does). The URL is not shown here because it"
+                " holds a secret."
+            )
     return urls
 
 
@@ -198,60 +201,18 @@ def _reads_urls(transport: Any) -> bool:
 
 
 def _parse(url: str) -> dict[str, Any]:
-    character = _bad_character(url)
-    if character is not None:
-        raise ValueError(_unquoted(character))
-    from kombu.utils.url import parse_url
-
-    try:
-        parts = parse_url(url)
-    except ValueError:
-        host = re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2].partition(":")[0]
-        raise ValueError(
-            f"cannot read the port that follows {host!r} in the URL: it must be a number"
-        ) from None
-    values = {name: value for name, value in parts.items() if value is not None and name != "transport"}
-    for name in values:
-        if name in QUERY_OPTIONS:
-            try:
-                values[name] = QUERY_OPTIONS[name](values[name])
-            except ValueError as exc:
-                raise ValueError(f"cannot read the option {name} of the URL: {exc}") from None
-        else:
+    values = {
+        name: value for name, value in parse_url(url).items() if value is not None and name != "transport"
+    }
+    for name, value in values.items():
+        read = QUERY_OPTIONS.get(name)
+        if read is None:
             raise TypeError(_unknown_option(name))
+        try:
+            values[name] = read(value)
+        except ValueError as exc:
+            raise ValueError(f"cannot read the option {name} of the URL: {exc}") from None
     return values
-
-
-def _bad_character(url: str) -> str | None:
-    """The character that has to be percent-quoted in the user name or password, if there is one."""
-    rest = url.partition("://")[2]
-    found = re.search("[/?#]", rest)
-    authority, tail = (rest[: found.start()], rest[found.start() :]) if found else (rest, "")
-    userinfo, at, _host = authority.rpartition("@")
-    if at:
-        brackets = re.search(r"[\[\]]", userinfo)
-        return brackets[0] if brackets else ("%" if _STRAY_PERCENT.search(userinfo) else None)
-    if "@" not in tail:
-        return None
-    # There is an "@", but after the end of what can hold a password: either it belongs to the virtual host or a
-    # value in the query, or the password was cut in two.
-    before_at = tail.partition("@")[0]
-    if "=" in before_at and tail[0] == "?":
-        return None
-    cut = (
-        not _HOST_PORT_OR_NOTHING.fullmatch(authority)
-        or tail[0] in "#?"
-        or ":" in before_at
-        or _HOST_AFTER_AT.search(tail) is not None
-    )
-    return tail[0] if cut else None
-
-
-def _unquoted(character: str) -> str:
-    return (
-        f"the user name or password in the URL contains {character!r}, which must be written '%{ord(character):02X}'"
-        f" there: quote it with urllib.parse.quote(password, safe=''), or give it as the keyword password="
-    )
 
 
 def _unknown_option(name: str) -> str:
@@ -271,38 +232,21 @@ class ConnectionKey(tuple[Any, ...]):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return f"<ConnectionKey: {format_uri(self[0], self[1], self[5], self[2], '**' if self[3] else None, self[4])}>"
+        transport, host, user, password, virtual_host, port = self[:6]
+        return f"<ConnectionKey: {format_uri(transport, host, port, user, password, virtual_host, sanitize=True)}>"
 
 
 def format_uri(
     transport: Any,
-    hostname: str | None,
+    host: str | None,
     port: int | None = None,
-    userid: str | None = None,
+    user: str | None = None,
     password: str | None = None,
     virtual_host: str | None = None,
+    *,
+    sanitize: bool,
     mask: str = "**",
 ) -> str:
-    """Put a URI together; the parts are percent-quoted where they have to be, the ``mask`` is not."""
-    from urllib.parse import quote
-
+    """The URI of these parts; a transport given as a class shows by its name."""
     scheme = transport if isinstance(transport, str) else getattr(transport, "__name__", "transport").lower()
-    host = hostname or ""
-    host = (
-        f"[{host}]"
-        if host.count(":") > 1 and "/" not in host
-        else quote(host, safe=":" if "[" in host else "")
-    )
-    user = quote(userid or "", safe="")
-    secret = "" if not password else ":" + (mask if password == mask else quote(password, safe=""))
-    at = "@" if user or secret else ""
-    where = f"{host}:{port}" if port else host
-    return f"{scheme}://{user}{secret}{at}{where}/{quote(virtual_host or '')}"
-
-
-def mask_password(url: str, mask: str = "**") -> str:
-    """The URL without its password and its query, which may hold secrets too."""
-    scheme, _, rest = url.partition("?")[0].partition("://")
-    userinfo, at, where = rest.rpartition("@")
-    user, colon, _password = userinfo.partition(":")
-    return f"{scheme}://{user}{colon + mask if colon else ''}{at}{where}"
+    return as_url(scheme, host, port, user, password, virtual_host, sanitize=sanitize, mask=mask)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
-from kombu.utils.deadline import current
+from kombu.utils.deadline import DEFAULT_PUBLISH_TIMEOUT, current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from kombu.utils.deadline import Deadline
 
 __all__ = ("DEFAULT_PUBLISH_TIMEOUT", "RetryPolicy", "pause")
-
-#: Seconds that ``Producer.publish(retry=True)`` may take in all when it is given neither ``timeout`` nor
-#: ``max_retries``.
-DEFAULT_PUBLISH_TIMEOUT = 60.0
 
 #: A channel error that comes back on one fresh channel after another is a refusal, not an accident: without
 #: ``max_retries`` this many retries in a row are made.
@@ -111,9 +107,12 @@ class RetryPolicy:
             defaults = {**defaults, **options}
         return cls(**defaults)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The options as keywords, fit for :meth:`kombu.Connection.ensure`."""
-        return {name: getattr(self, name) for name in self.__slots__}
+    def keys(self) -> tuple[str, ...]:
+        """The options' names: a policy is a mapping, and can be given as ``retry_policy`` or as ``**policy``."""
+        return self.__slots__
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
 
     def gives_up(self, retries: int) -> bool:
         """Whether no further attempt follows after ``retries`` retries."""
@@ -174,13 +173,15 @@ def pause(
     """
     deadline = current()
     left = seconds
+    if callback is not None and left <= 0:
+        callback()
     while True:
         if deadline is not None and deadline.expired:
             raise out_of_time(deadline, doing, last)
-        if callback is not None:
-            callback()
         if left <= 0:
             return
+        if callback is not None:
+            callback()
         nap = min(left, 1.0) if callback is not None else left
         if deadline is not None:
             nap = min(nap, deadline.remaining())

@@ -16,7 +16,11 @@ from kombu.exceptions import DeadlineExceeded
 if TYPE_CHECKING:
     from contextvars import Token
 
-__all__ = ("Deadline", "current", "deadline_scope", "grace_scope", "remaining")
+__all__ = ("DEFAULT_PUBLISH_TIMEOUT", "Deadline", "current", "deadline_scope", "grace_scope", "remaining")
+
+#: Seconds that ``Producer.publish(retry=True)`` may take in all when it is given neither ``timeout`` nor
+#: ``max_retries``.
+DEFAULT_PUBLISH_TIMEOUT = 60.0
 
 
 class Deadline:
