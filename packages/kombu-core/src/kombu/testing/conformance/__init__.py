@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from kombu.testing.conformance.bindings import TestAlternateExchange, TestExchangeBindings
 from kombu.testing.conformance.connection import TestConnection, TestDeclaredCapabilities
-from kombu.testing.conformance.consume import TestConsume, TestGet, TestTurns
+from kombu.testing.conformance.consume import TestCallbacks, TestConsume, TestGet, TestTurns
 from kombu.testing.conformance.consumers import TestCancelNotification, TestConsumerApi, TestExclusiveConsumer
 from kombu.testing.conformance.deadletter import TestDeadLetter, TestDeliveryLimit, TestExpiredLetter
 from kombu.testing.conformance.declare import TestBind, TestDelete, TestPassive, TestQueue, TestRedeclare
@@ -32,7 +32,7 @@ from kombu.testing.conformance.limits import TestMaxLength, TestRejectPublish
 from kombu.testing.conformance.payloads import TestPayloads
 from kombu.testing.conformance.prefetch import TestChannelPrefetch, TestConsumerPrefetch
 from kombu.testing.conformance.priority import TestNoPriority, TestPriority
-from kombu.testing.conformance.publish import TestConfirm, TestMandatory, TestPublish
+from kombu.testing.conformance.publish import TestBatch, TestConfirm, TestMandatory, TestPublish
 from kombu.testing.conformance.settle import TestAck, TestDeliveryCount, TestRecover, TestReject, TestRequeue
 from kombu.testing.conformance.threads import TestThreads
 from kombu.testing.conformance.ttl import TestMessageTtl
@@ -42,7 +42,9 @@ __all__ = (
     "TestAck",
     "TestAlternateExchange",
     "TestAutoDelete",
+    "TestBatch",
     "TestBind",
+    "TestCallbacks",
     "TestCancelNotification",
     "TestChannelPrefetch",
     "TestCloseAndReconnect",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from kombu.exceptions import NotFound
 
 if TYPE_CHECKING:
@@ -141,7 +143,9 @@ class TestConsume:
         # Then
         assert rig.payloads(queue, 0) == []
 
-    def test_a_callback_may_declare_publish_and_consume(self, rig: Rig) -> None:
+
+class TestCallbacks:
+    def test_may_declare_publish_and_consume(self, rig: Rig) -> None:
         # Given: a consumer that does all of it while it handles a message
         questions, replies = rig.queue(), rig.name()
         inboxes = []
@@ -159,6 +163,78 @@ class TestConsume:
         # Then
         rig.until(lambda: bool(inboxes) and len(inboxes[0]) == 1, "the answer")
         assert inboxes[0].payloads == ["answer to question"]
+
+    def test_may_wait_for_the_next_event(self, rig: Rig) -> None:
+        # Given: what asks and waits for the answer while it handles a message
+        work, answers = rig.queue(), rig.queue()
+        inbox = rig.consume(answers)
+
+        def handle(raw: object) -> None:
+            rig.send(answers, "answer")
+            rig.receive(1, inbox)
+            done.append(inbox.payloads[0])
+
+        done: list[str] = []
+        rig.channel.basic_consume(queue=work, no_ack=True, callback=handle, consumer_tag=rig.name())
+        # When
+        rig.send(work, "work")
+        # Then
+        rig.until(lambda: bool(done), "the callback ends")
+        assert done == ["answer"]
+
+    def test_may_cancel_its_consumer(self, rig: Rig) -> None:
+        # Given
+        queue, tag, seen = rig.queue(), rig.name(), list[object]()
+
+        def handle(raw: object) -> None:
+            seen.append(raw)
+            rig.channel.basic_cancel(tag)
+
+        rig.channel.basic_qos(0, 1, False)
+        rig.channel.basic_consume(queue=queue, no_ack=False, callback=handle, consumer_tag=tag)
+        # When
+        rig.send(queue, "a", "b")
+        # Then
+        rig.until(lambda: bool(seen), "a message")
+        rig.quiet()
+        assert len(seen) == 1
+        assert rig.payloads(queue, 1) == ["b"]
+
+    def test_may_close_its_channel(self, rig: Rig) -> None:
+        # Given
+        queue, channel, seen = rig.queue(), rig.new_channel(), list[object]()
+
+        def handle(raw: object) -> None:
+            seen.append(raw)
+            channel.close()
+
+        channel.basic_qos(0, 1, False)
+        channel.basic_consume(queue=queue, no_ack=False, callback=handle, consumer_tag=rig.name())
+        # When
+        rig.send(queue, "a", "b")
+        # Then
+        rig.until(lambda: bool(seen), "a message")
+        rig.quiet()
+        assert len(seen) == 1
+        assert rig.payloads(queue, 2) == ["a", "b"]
+
+    def test_may_fail_and_settles_nothing_by_it(self, rig: Rig) -> None:
+        # Given
+        queue, channel = rig.queue(), rig.new_channel()
+
+        def handle(raw: object) -> None:
+            raise ZeroDivisionError
+
+        rig.send(queue, "a", "b")
+        channel.basic_qos(0, 1, False)
+        channel.basic_consume(queue=queue, no_ack=False, callback=handle, consumer_tag=rig.name())
+        # When: it reaches the one who drains
+        with pytest.raises(ZeroDivisionError):
+            rig.connection.drain_events(timeout=rig.patience)
+        # Then
+        assert rig.count(queue) == 1
+        channel.close()
+        assert rig.payloads(queue, 2) == ["a", "b"]
 
 
 class TestTurns:

@@ -70,6 +70,16 @@ class TestDelay:
             assert message.delivery_info["exchange"] == exchange
             assert message.delivery_info["routing_key"] == "key"
 
+    @requires("message_ttl")
+    def test_comes_before_the_time_to_live(self, rig: Rig) -> None:
+        # Given: the time in the queue counts from when it gets there
+        queue = rig.queue(message_ttl=150)
+        # When
+        rig.send(queue, "later", delay=DELAY)
+        assert rig.get_now(queue) is None
+        # Then
+        assert rig.get(queue).payload == "later"
+
     def test_survives_its_publisher(self, rig: Rig) -> None:
         # Given
         queue, other = rig.queue(), rig.connect()

@@ -129,6 +129,17 @@ class TestExclusive:
         with rig.refuses(ResourceLocked, connection=rig.connect()) as channel:
             channel.queue_declare(queue=queue, passive=True)
 
+    def test_can_be_declared_again_by_its_owner(self, rig: Rig) -> None:
+        # Given
+        queue = rig.queue(exclusive=True)
+        rig.send(queue, "kept")
+        # When
+        rig.queue(queue, exclusive=True)
+        # Then
+        assert rig.payloads(queue, 1) == ["kept"]
+        with rig.refuses(ResourceLocked, connection=rig.connect()) as channel:
+            rig.queue(queue, channel=channel)
+
     def test_goes_with_its_connection(self, rig: Rig) -> None:
         # Given
         owner = rig.connect()

@@ -55,6 +55,14 @@ class TestMaxLength:
             message.ack()
         assert rig.payloads(queue, 2) == ["d", "e"]
 
+    @requires("priority")
+    def test_drops_what_would_come_first(self, rig: Rig) -> None:
+        # RabbitMQ: from the head, so that the greater priority may give way to the lower
+        queue = rig.queue(max_length=2, max_priority=5)
+        for body, priority in (("high", 5), ("low", 1), ("lower", 0)):
+            rig.send(queue, body, priority=priority)
+        assert rig.payloads(queue, 2) == ["low", "lower"]
+
     def test_zero_keeps_nothing(self, rig: Rig) -> None:
         queue = rig.queue(max_length=0)
         rig.send(queue, "a")
@@ -89,6 +97,23 @@ class TestRejectPublish:
         with pytest.raises(MessageNacked):
             rig.send(queue, "c")
         assert rig.payloads(queue, 2) == ["aaaa", "bbbb"]
+
+    @requires("dead_letter")
+    def test_can_dead_letter_what_it_refuses(self, rig: Rig) -> None:
+        # Given
+        dead = rig.queue()
+        queue = rig.queue(
+            max_length=1, overflow="reject-publish-dlx", dead_letter_exchange="", dead_letter_routing_key=dead
+        )
+        rig.send(queue, "a")
+        # When
+        with pytest.raises(MessageNacked):
+            rig.send(queue, "b")
+        # Then
+        message = rig.get(dead)
+        assert message.payload == "b"
+        assert message.headers["x-death"][0]["reason"] == "maxlen"
+        assert rig.payloads(queue, 1) == ["a"]
 
     def test_does_not_touch_the_other_queues(self, rig: Rig) -> None:
         # Given

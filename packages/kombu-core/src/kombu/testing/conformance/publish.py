@@ -125,6 +125,31 @@ class TestPublish:
         assert rig.payloads(queue, 1) == ["hello"]
 
 
+class TestBatch:
+    def test_arrives_in_order(self, rig: Rig) -> None:
+        # Given
+        queues, producer = [rig.queue(), rig.queue()], rig.connection.Producer(rig.channel)
+        # When
+        with producer.batch(max_size=4):
+            for number in range(10):
+                producer.publish(number, routing_key=queues[number % 2])
+        # Then: where batches are not claimed, each was published at once
+        assert [rig.payloads(queue, 5) for queue in queues] == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
+
+    def test_is_held_back_until_it_is_full_or_over(self, rig: Rig) -> None:
+        # Given
+        rig.skip_without("batch_publish")
+        queue, producer = rig.queue(), rig.connection.Producer(rig.channel)
+        counts = []
+        # When
+        with producer.batch(max_size=3):
+            for number in range(4):
+                producer.publish(number, routing_key=queue)
+                counts.append(rig.count(queue))
+        # Then
+        assert [*counts, rig.count(queue)] == [0, 0, 3, 3, 4]
+
+
 @requires("confirm")
 class TestConfirm:
     def test_what_is_confirmed_is_there(self, rig: Rig) -> None:

@@ -122,6 +122,20 @@ class TestMessageTtl:
         assert rig.payloads(short, 0) == []
         assert rig.payloads(long, 1) == ["hello"]
 
+    def test_one_copy_does_not_hasten_another(self, rig: Rig) -> None:
+        # Given: the other order of queues, and a message with a time of its own
+        exchange = rig.exchange()
+        queues = [rig.bound(exchange, "key", message_ttl=ttl) for ttl in (LONG, SHORT, LONG)]
+        # When
+        rig.publish("hello", exchange, "key", expiration=str(LONG))
+        rig.elapse(OVER)
+        # Then
+        assert [rig.payloads(queue, expected) for queue, expected in zip(queues, (1, 0, 1), strict=True)] == [
+            ["hello"],
+            [],
+            ["hello"],
+        ]
+
     def test_producer_gives_seconds(self, rig: Rig) -> None:
         # Given
         queue = rig.queue()
