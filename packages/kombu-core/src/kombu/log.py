@@ -142,7 +142,7 @@ class LogMixin:
 
     def is_enabled_for(self, level: int | str) -> bool:
         """Would ``level`` be logged?"""
-        return self.logger.isEnabledFor(self.get_loglevel(level))
+        return bool(self.logger.isEnabledFor(self.get_loglevel(level)))
 
     def get_loglevel(self, level: int | str) -> int:
         """The number of a level; see :func:`get_loglevel`."""
@@ -150,7 +150,7 @@ class LogMixin:
 
     @cached_property
     def logger(self) -> logging.Logger:
-        """The logger."""
+        """The logger that is used."""
         return self.get_logger()
 
     @property

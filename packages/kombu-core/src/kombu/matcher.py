@@ -97,7 +97,7 @@ class MatcherRegistry:
             raise self._missing(name)
         return found
 
-    def _missing(self, name: str) -> MatcherNotInstalled:
+    def _missing(self, name: str) -> KombuError:
         return self.MatcherNotInstalled(
             f"No matcher installed for {name}; installed: {', '.join(sorted(self._matchers))}"
         )

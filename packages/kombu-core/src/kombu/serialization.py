@@ -13,6 +13,7 @@ import os
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
+from kombu._codecs import Yaml, msgpack_dumps, msgpack_loads, pickle_dumps, pickle_loads, unpickle
 from kombu._plugins import EntryPoints, PluginError, PluginNotFound
 from kombu.exceptions import ContentDisallowed, DecodeError, EncodeError, SerializerNotInstalled
 from kombu.utils import json as _json
@@ -277,7 +278,6 @@ class SerializerRegistry:
 
     def _load_all_plugins(self) -> None:
         """Register every installed serializer: only loading them tells their content types."""
-        self._plugins_loaded = True
         for name in self._plugins.names() if self._plugins is not None else ():
             if name in self.name_to_type:
                 continue
@@ -287,6 +287,7 @@ class SerializerRegistry:
                 import logging
 
                 logging.getLogger("kombu.serialization").warning("serializer not available: %s", exc)
+        self._plugins_loaded = True
 
 
 def _decode_text(data: Any, encoding: str) -> str:
@@ -313,7 +314,9 @@ def prepare_accept_content(
         try:
             accepted.add(registry._content_type_of(name) if name_to_type is None else name_to_type[name])
         except KeyError:
-            raise SerializerNotInstalled(f"No encoder/decoder installed for {name}{registry._known()}") from None
+            raise SerializerNotInstalled(
+                f"No encoder/decoder installed for {name}{registry._known()}"
+            ) from None
     return accepted
 
 
@@ -340,24 +343,8 @@ def disable_insecure_serializers(allowed: Any = NOTSET) -> None:
         registry.enable(choice)
 
 
-def pickle_loads(s: Any, load: Any = None) -> Any:
-    """The object pickled in ``s`` (bytes or buffer)."""
-    from io import BytesIO
-
-    if load is None:
-        from pickle import load
-    return load(BytesIO(s))
-
-
-def unpickle(s: Any) -> Any:
-    """The object pickled in ``s`` (bytes, buffer or text)."""
-    return pickle_loads(str_to_bytes(s))
-
-
 def _pickle_dumps(obj: Any) -> bytes:
-    from pickle import dumps as pickle_dumps
-
-    return pickle_dumps(obj, protocol=pickle_protocol)
+    return pickle_dumps(obj, pickle_protocol)
 
 
 def register_json() -> None:
@@ -371,59 +358,15 @@ def register_pickle() -> None:
     registry.register("pickle", _pickle_dumps, unpickle, "application/x-python-serialize", "binary")
 
 
-def _needs(module: str, extra: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ImportError as exc:
-        raise SerializerNotInstalled(
-            f"serializer {extra!r} needs the module {module!r}: pip install kombu-core[{extra}]"
-        ) from exc
-
-
-class _Yaml:
-    """YAML's safe subset, through libyaml when PyYAML has it; loaded on first use."""
-
-    def __init__(self) -> None:
-        self._dump: Callable[[Any], str] | None = None
-        self._load: Callable[[Any], Any] | None = None
-
-    def _prepare(self) -> None:
-        yaml = _needs("yaml", "yaml")
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-        self._load = lambda s: yaml.load(s, Loader=loader)
-        self._dump = lambda o: yaml.dump(o, Dumper=dumper)
-
-    def dumps(self, obj: Any) -> Any:
-        if self._dump is None:
-            self._prepare()
-        return self._dump(obj)  # type: ignore[misc]
-
-    def loads(self, s: Any) -> Any:
-        if self._load is None:
-            self._prepare()
-        return self._load(bytes(s) if isinstance(s, (bytearray, memoryview)) else s)  # type: ignore[misc]
-
-
 def register_yaml() -> None:
     """Register ``yaml``; PyYAML is imported when first used."""
-    both = _Yaml()
+    both = Yaml()
     registry.register("yaml", both.dumps, both.loads, "application/x-yaml", "utf-8")
-
-
-def _msgpack_dumps(obj: Any) -> Any:
-    return _needs("msgpack", "msgpack").packb(obj, use_bin_type=True)
-
-
-def _msgpack_loads(s: Any) -> Any:
-    return _needs("msgpack", "msgpack").unpackb(s, raw=False)
 
 
 def register_msgpack() -> None:
     """Register ``msgpack``; the library is imported when first used."""
-    registry.register("msgpack", _msgpack_dumps, _msgpack_loads, "application/x-msgpack", "binary")
+    registry.register("msgpack", msgpack_dumps, msgpack_loads, "application/x-msgpack", "binary")
 
 
 #: The serializers of this process.

@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import ExitStack, contextmanager
 from functools import wraps
+from importlib import import_module
 from io import UnsupportedOperation
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -44,22 +45,17 @@ def coro(gen: Callable[..., Any]) -> Callable[..., Any]:
 
 def _detect_environment() -> str:
     # Only a library that is loaded *and* has replaced the sockets counts: being installed is nothing.
-    import socket
-
-    eventlet = sys.modules.get("eventlet")
-    if eventlet is not None:
+    if "eventlet" in sys.modules:
         try:
-            from eventlet.patcher import is_monkey_patched
-
-            if is_monkey_patched("socket"):
+            if import_module("eventlet.patcher").is_monkey_patched("socket"):
                 return "eventlet"
         except ImportError:
             pass
     if "gevent" in sys.modules:
-        try:
-            from gevent.socket import socket as green_socket
+        import socket
 
-            if socket.socket is green_socket:
+        try:
+            if socket.socket is import_module("gevent.socket").socket:
                 return "gevent"
         except ImportError:
             pass
@@ -79,10 +75,9 @@ def get_gevent_concurrent_error() -> type[BaseException] | None:
     if detect_environment() != "gevent":
         return None
     try:
-        from gevent.exceptions import ConcurrentObjectUseError
+        error: type[BaseException] = import_module("gevent.exceptions").ConcurrentObjectUseError
     except ImportError:
         return None
-    error: type[BaseException] = ConcurrentObjectUseError
     return error
 
 

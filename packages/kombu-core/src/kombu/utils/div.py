@@ -8,9 +8,7 @@ from typing import Any
 __all__ = ("emergency_dump_state",)
 
 
-def emergency_dump_state(
-    state: Any, open_file: Any = open, dump: Any = None, stderr: Any = None
-) -> str:
+def emergency_dump_state(state: Any, open_file: Any = open, dump: Any = None, stderr: Any = None) -> str:
     """Save ``state`` to a new temporary file before it is lost, say where on ``stderr``, and return the path.
 
     ``dump(state, file, protocol)`` writes it (``pickle.dump``, protocol 0); when that fails the file gets readable

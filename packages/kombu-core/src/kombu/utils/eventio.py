@@ -42,12 +42,12 @@ class _epoll:  # noqa: N801
         self._epoll = select.epoll()
 
     def register(self, fd: Any, events: int) -> int:
-        fd = fileno(fd)
+        number = fileno(fd)
         try:
-            self._epoll.register(fd, events)
+            self._epoll.register(number, events)
         except FileExistsError:
-            self._epoll.modify(fd, events)
-        return fd
+            self._epoll.modify(number, events)
+        return number
 
     def unregister(self, fd: Any) -> None:
         try:
@@ -84,13 +84,13 @@ class _kqueue:  # noqa: N801  # pragma: no cover - BSD and macOS
             self._kqueue.control([event], 0, 0)
 
     def register(self, fd: Any, events: int) -> int:
-        fd = fileno(fd)
-        gone = self._watched.get(fd, 0) & ~events
+        number = fileno(fd)
+        gone = self._watched.get(number, 0) & ~events
         if gone:
-            self._control(fd, gone, select.KQ_EV_DELETE)  # type: ignore[attr-defined]
-        self._control(fd, events, select.KQ_EV_ADD)  # type: ignore[attr-defined]
-        self._watched[fd] = events
-        return fd
+            self._control(number, gone, select.KQ_EV_DELETE)  # type: ignore[attr-defined]
+        self._control(number, events, select.KQ_EV_ADD)  # type: ignore[attr-defined]
+        self._watched[number] = events
+        return number
 
     def unregister(self, fd: Any) -> None:
         fd = fileno(fd)
@@ -127,15 +127,15 @@ class _select:  # noqa: N801
         self._efd: set[int] = set()
 
     def register(self, fd: Any, events: int) -> int:
-        fd = fileno(fd)
-        self.unregister(fd)
+        number = fileno(fd)
+        self.unregister(number)
         if events & ERR:
-            self._efd.add(fd)
+            self._efd.add(number)
         if events & WRITE:
-            self._wfd.add(fd)
+            self._wfd.add(number)
         if events & READ:
-            self._rfd.add(fd)
-        return fd
+            self._rfd.add(number)
+        return number
 
     def unregister(self, fd: Any) -> None:
         try:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import random
-from collections import OrderedDict, UserDict
 from collections.abc import Iterable, Mapping
-from functools import wraps
-from itertools import count, repeat
-from threading import RLock
+from itertools import count
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
+from kombu.exceptions import DeadlineExceeded
 from kombu.utils.deadline import remaining
 from kombu.utils.encoding import safe_repr
+from kombu.utils.lru import KEYWORD_MARK, LRUCache, memoize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = (
+    "KEYWORD_MARK",
     "ChannelPromise",
     "LRUCache",
     "accepts_argument",
@@ -37,11 +36,11 @@ __all__ = (
     "shufflecycle",
 )
 
-KEYWORD_MARK = object()
-
 
 class ChannelPromise:
     """A channel that is opened when it is first called for; calling it again gives the same one."""
+
+    __value__: Any
 
     def __init__(self, contract: Callable[[], Any]) -> None:
         self.__contract__ = contract
@@ -50,153 +49,16 @@ class ChannelPromise:
         try:
             return self.__value__
         except AttributeError:
-            value = self.__value__ = self.__contract__()
-            return value
+            pass
+        # Outside the handler: an AttributeError of the contract's own is nobody else's.
+        value = self.__value__ = self.__contract__()
+        return value
 
     def __repr__(self) -> str:
         try:
             return repr(self.__value__)
         except AttributeError:
             return f"<promise: 0x{id(self.__contract__):x}>"
-
-
-class LRUCache(UserDict):  # type: ignore[type-arg]
-    """A mapping of at most ``limit`` entries (None: any number) that drops the one unused for longest.
-
-    Thread-safe. Iterating goes over a snapshot, oldest first.
-    """
-
-    def __init__(self, limit: int | None = None) -> None:
-        self.limit = limit
-        self.mutex = RLock()
-        self.data: OrderedDict[Any, Any] = OrderedDict()
-
-    def __getitem__(self, key: Any) -> Any:
-        with self.mutex:
-            value = self.data[key]
-            self.data.move_to_end(key)
-            return value
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        with self.mutex:
-            data = self.data
-            data[key] = value
-            data.move_to_end(key)
-            if self.limit and len(data) > self.limit:
-                data.popitem(last=False)
-
-    def __delitem__(self, key: Any) -> None:
-        with self.mutex:
-            del self.data[key]
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        try:
-            return self[key]
-        except KeyError:
-            return default
-
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        """As ``dict.update``, then the oldest entries go until the limit is kept."""
-        with self.mutex:
-            data = self.data
-            data.update(*args, **kwargs)
-            if self.limit:
-                while len(data) > self.limit:
-                    data.popitem(last=False)
-
-    def popitem(self, last: bool = True) -> tuple[Any, Any]:
-        """Remove and return the newest pair, or the oldest with ``last=False``."""
-        with self.mutex:
-            return self.data.popitem(last)
-
-    def incr(self, key: Any, delta: int = 1) -> int:
-        """Add ``delta`` to the number under ``key`` and return the sum; kept as text, as memcached does."""
-        with self.mutex:
-            value = int(self.data[key]) + delta
-            self[key] = str(value)
-            return value
-
-    def keys(self) -> Any:
-        """The keys at this moment, oldest first."""
-        with self.mutex:
-            return list(self.data)
-
-    def values(self) -> Any:
-        """The values at this moment, oldest first."""
-        with self.mutex:
-            return list(self.data.values())
-
-    def items(self) -> Any:
-        """The pairs at this moment, oldest first."""
-        with self.mutex:
-            return list(self.data.items())
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.keys())
-
-    def iterkeys(self) -> Iterator[Any]:
-        """Historic name of iterating over :meth:`keys`."""
-        return iter(self.keys())
-
-    def itervalues(self) -> Iterator[Any]:
-        """Historic name of iterating over :meth:`values`."""
-        return iter(self.values())
-
-    def iteritems(self) -> Iterator[tuple[Any, Any]]:
-        """Historic name of iterating over :meth:`items`."""
-        return iter(self.items())
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
-        del state["mutex"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.mutex = RLock()
-
-
-def memoize(maxsize: int | None = None, keyfun: Any = None, Cache: Any = LRUCache) -> Any:
-    """Decorate a function to remember its results, the last ``maxsize`` of them.
-
-    ``keyfun(args, kwargs)`` makes the key from the call. The function gets ``hits``, ``misses``, ``clear()`` and
-    ``original_func``.
-    """
-
-    def decorate(fun: Any) -> Any:
-        mutex = RLock()
-        cache = Cache(limit=maxsize)
-
-        @wraps(fun)
-        def remembered(*args: Any, **kwargs: Any) -> Any:
-            if keyfun is not None:
-                key = keyfun(args, kwargs)
-            else:
-                key = (*args, KEYWORD_MARK, *sorted(kwargs.items()))
-            try:
-                with mutex:
-                    value = cache[key]
-            except KeyError:
-                value = fun(*args, **kwargs)
-                remembered.misses += 1
-                with mutex:
-                    cache[key] = value
-            else:
-                remembered.hits += 1
-            return value
-
-        def clear() -> None:
-            """Forget all results and counts."""
-            cache.clear()
-            remembered.hits = remembered.misses = 0
-
-        remembered: Any = remembered  # type: ignore[no-redef]
-        remembered.hits = remembered.misses = 0
-        remembered.clear = clear
-        remembered.original_func = fun
-        return remembered
-
-    return decorate
 
 
 class lazy:  # noqa: N801 - historic name
@@ -262,10 +124,11 @@ def dictfilter(d: Mapping[str, Any] | None = None, **kw: Any) -> dict[str, Any]:
 
 def shufflecycle(it: Any) -> Iterator[Any]:
     """Random items of ``it``, without end."""
+    from random import choice
+
     items = list(it)
-    for _ in repeat(None):
-        random.shuffle(items)
-        yield items[0]
+    while True:
+        yield choice(items)
 
 
 def fxrange(
@@ -318,11 +181,9 @@ def retry_over_time(
         callback: called before every pause and once a second during it; may raise to give up.
         timeout: seconds after which the last error is raised.
 
-    A deadline in force (:mod:`kombu.utils.deadline`) bounds it too: DeadlineExceeded, with the last error as cause,
-    is raised instead of a pause that would go beyond it. DeadlineExceeded from ``fun`` is never retried.
+    A deadline in force (:mod:`kombu.utils.deadline`) bounds it too: a pause ends there with DeadlineExceeded, whose
+    cause is the last error. DeadlineExceeded from ``fun`` is never retried.
     """
-    from kombu.exceptions import DeadlineExceeded
-
     args, kwargs = args or [], kwargs or {}
     intervals = _pauses(interval_start, interval_step, interval_max)
     end = monotonic() + timeout if timeout is not None else None
@@ -351,18 +212,14 @@ def _pauses(start: float, step: float, longest: float) -> Iterator[float]:
 
 
 def _pause(seconds: float, callback: Callable[[], Any] | None, cause: BaseException) -> None:
-    from kombu.exceptions import DeadlineExceeded
-
-    try:
-        left = remaining()
-        if left is not None and seconds >= left:
-            sleep(left)
-            remaining()
-    except DeadlineExceeded as exc:
-        raise exc from cause
+    """Sleep, at most a second at a time so that ``callback`` is called, and not beyond the deadline in force."""
     until = monotonic() + seconds
     while seconds > 0:
-        sleep(min(seconds, 1.0))
+        try:
+            left = remaining(1.0)
+        except DeadlineExceeded as exc:
+            raise exc from cause
+        sleep(min(seconds, 1.0 if left is None else left))
         seconds = until - monotonic()
         if callback is not None and seconds > 0:
             callback()

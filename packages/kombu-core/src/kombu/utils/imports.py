@@ -38,7 +38,7 @@ def symbol_by_name(
     sep = ":" if ":" in target else sep
     module_name, _, attribute = target.rpartition(sep)
     if not module_name:
-        module_name, attribute = (package, attribute) if package else (attribute, None)
+        module_name, attribute = (package, attribute) if package else (attribute, "")
     load = import_module if imp is None else imp
     try:
         try:

@@ -11,13 +11,8 @@ machinery, and the modules of the types, are only loaded when such a value or ma
 from __future__ import annotations
 
 import json
-from json.encoder import encode_basestring_ascii
+import json.encoder
 from typing import TYPE_CHECKING, Any
-
-try:
-    from json.encoder import c_make_encoder
-except ImportError:  # pragma: no cover - every CPython has it
-    c_make_encoder = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +21,9 @@ __all__ = ("JSONEncoder", "dumps", "dumps_plain", "loads", "object_hook", "regis
 
 _encoders: dict[type, tuple[str | None, Callable[[Any], Any]]] = {}
 _decoders: dict[str, Callable[[Any], Any]] = {}
+# Set with the default types, when the first value that is not plain JSON is met.
+_UUID: Any = None
+_b64encode: Any = None
 
 
 def register_type(
@@ -57,6 +55,8 @@ def _ensure_default_types() -> None:
     from decimal import Decimal
     from uuid import UUID
 
+    global _UUID, _b64encode
+    _UUID, _b64encode = UUID, b64encode
     _encoders[datetime] = ("datetime", datetime.isoformat)
     _encoders[date] = ("date", date.isoformat)
     _encoders[time] = ("time", time.isoformat)
@@ -71,8 +71,6 @@ def _ensure_default_types() -> None:
         decimal=Decimal,
         uuid=lambda o: UUID(**o),
     )
-    global _b64encode
-    _b64encode = b64encode
 
 
 def _encode_special(o: Any) -> Any:
@@ -131,11 +129,13 @@ def object_hook(o: dict[str, Any]) -> Any:
 def _make_dump(default: Callable[[Any], Any]) -> Callable[[Any], str]:
     """A function ``value -> text`` with the settings of ``json.dumps``, made once instead of at each call."""
     slow = json.JSONEncoder(default=default).encode
-    if c_make_encoder is None:
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
         return slow
     # No markers: looking for cycles costs a third of the time. A cycle ends in a RecursionError instead, and the
     # slow encoder then says what it is.
-    encode = c_make_encoder(None, default, encode_basestring_ascii, None, ": ", ", ", False, False, True)
+    quote = json.encoder.encode_basestring_ascii
+    encode = make(None, default, quote, None, ": ", ", ", False, False, True)
     join = "".join
 
     def dump(s: Any) -> str:
@@ -148,10 +148,10 @@ def _make_dump(default: Callable[[Any], Any]) -> Callable[[Any], str]:
 
 
 _dump = _make_dump(_encode_special)
-_plain_decoder = json.JSONDecoder()
-_typed_decoder = json.JSONDecoder(object_hook=object_hook)
-_plain_scan = _plain_decoder.scan_once
-_typed_scan = _typed_decoder.scan_once
+# The scanners behind json.loads: (text, start) -> (value, end), StopIteration where no value starts.
+_plain_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_typed_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(object_hook=object_hook).scan_once  # type: ignore[attr-defined]
+_our_hook = object_hook
 
 
 def dumps(
@@ -186,7 +186,7 @@ def loads(
         s = s.tobytes().decode("utf-8")
     elif isinstance(s, (bytes, bytearray)) and decode_bytes:
         s = s.decode("utf-8")
-    if _loads is not None or object_hook is not _typed_decoder.object_hook or not isinstance(s, str):
+    if _loads is not None or object_hook is not _our_hook or not isinstance(s, str):
         return (_loads or json.loads)(s, object_hook=object_hook)
     # A marker can only be there when its name is, perhaps with a character of it escaped.
     typed = "__type__" in s or "\\u00" in s
@@ -201,10 +201,10 @@ def loads(
 
 
 def _encode_plain(o: Any) -> Any:
+    _ensure_default_types()
     special = _encode_special(o)
     if isinstance(special, dict) and len(special) == 2 and "__type__" in special and "__value__" in special:
-        value = special["__value__"]
-        return str(o) if special["__type__"] == "uuid" else value
+        return str(o) if isinstance(o, _UUID) else special["__value__"]
     return special
 
 

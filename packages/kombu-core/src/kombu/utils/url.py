@@ -43,7 +43,9 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def safequote(string: str | bytes, *, safe: str = "", encoding: str | None = None, errors: str | None = None) -> str:
+def safequote(
+    string: str | bytes, *, safe: str = "", encoding: str | None = None, errors: str | None = None
+) -> str:
     """``string`` percent-quoted so that it can be a user name, password or virtual host of a URL."""
     from urllib.parse import quote
 
@@ -115,7 +117,9 @@ def url_to_parts(url: str) -> urlparts:
 _parse_url = url_to_parts
 
 
-def _check_credentials(authority: str, userinfo: str, hostport: str, path: str, query: str, fragment: str) -> None:
+def _check_credentials(
+    authority: str, userinfo: str, hostport: str, path: str, query: str, fragment: str
+) -> None:
     """Find what a user name or password has unquoted. It has cut the URL at the wrong place, so the rest looks odd."""
     if _STRAY_PERCENT.search(userinfo):
         raise _unquoted("%")
