@@ -37,12 +37,8 @@ class Channel(virtual.Channel):
 
     # -- messages ------------------------------------------------------------------------------------------
 
-    def _seal(self, message: dict[str, Any], exchange: str, routing_key: str) -> None:
-        # Shared between messages of one route: a delivery gets a copy.
-        info = self.connection.delivery_infos
-        message["properties"]["delivery_info"] = info.get((exchange, routing_key)) or info.setdefault(
-            (exchange, routing_key), {"exchange": exchange, "routing_key": routing_key}
-        )
+    def _seal(self, message: dict[str, Any], info: dict[str, str]) -> None:
+        message["properties"]["delivery_info"] = info
 
     def _put(self, queue: str, message: dict[str, Any]) -> None:
         target = self._queues.get(queue)
@@ -50,6 +46,8 @@ class Channel(virtual.Channel):
             target = self._broker.declare(queue, time())
         if "expires_at" in message["properties"]:
             self._broker.put_expiring(target, message)
+        elif target.plain:
+            target.ready.append(message)
         else:
             target.put(message)
         if target.waiters:
@@ -63,7 +61,7 @@ class Channel(virtual.Channel):
         if source is None:
             raise Empty
         if not source.expiring:
-            return source.take()
+            return source.take_next() if source.plain else source.take()
         with self.lock:
             message = source.take()
             self._broker.plan_expiry(source)
@@ -79,10 +77,11 @@ class Channel(virtual.Channel):
         if source.waiters:
             self._broker.wake_one(source)
 
+    def _settle_due(self) -> None:
+        if self._broker.schedule:
+            super()._settle_due()
+
     def _due(self, now: float) -> Iterator[tuple[str, dict[str, Any], str]]:
-        schedule = self._broker.schedule
-        if not schedule or schedule[0].when > now:
-            return
         for event in self._broker.take_due(now):
             queue = self._queues.get(event.queue)
             if queue is None:

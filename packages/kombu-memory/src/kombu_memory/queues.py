@@ -37,8 +37,10 @@ class MemoryQueue:
         "_bytes",
         "_levels",
         "_place",
+        "_returned",
         "expiring",
         "name",
+        "plain",
         "planned",
         "policy",
         "ready",
@@ -49,7 +51,14 @@ class MemoryQueue:
     def __init__(self, name: str, policy: QueuePolicy = PLAIN, now: float = 0.0) -> None:
         self.name = name
         self.policy = policy
-        self.clear()
+        #: No priorities, no bytes to count: one level, on which single operations of a deque do.
+        self.plain = policy.max_priority is None and policy.max_length_bytes is None
+        base = _Level()
+        self._levels: dict[int, _Level] = {0: base}
+        #: The messages of priority 0: those never taken (all there are in most queues) and those that came back.
+        self.ready = base.ready
+        self._returned = base.returned
+        self._bytes = 0
         self._place = count(1).__next__
         #: A message with a time to live has been put here.
         self.expiring = False
@@ -62,10 +71,9 @@ class MemoryQueue:
 
     def clear(self) -> None:
         """Remove the messages that are ready."""
-        base = _Level()
-        self._levels: dict[int, _Level] = {0: base}
-        #: The messages of priority 0 that were never taken: all there are in most queues.
-        self.ready = base.ready
+        for level in self._levels.values():
+            level.ready.clear()
+            level.returned.clear()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -109,6 +117,17 @@ class MemoryQueue:
                 self._bytes -= len(message["body"] or "")
             return message
         raise Empty
+
+    def take_next(self) -> dict[str, Any]:
+        """As :meth:`take`, for a ``plain`` queue."""
+        if self._returned:
+            return heappop(self._returned)[1]
+        try:
+            message = self.ready.popleft()
+        except IndexError:
+            raise Empty from None
+        message["properties"]["delivery_tag"] = self._place()
+        return message
 
     def first(self) -> dict[str, Any] | None:
         """The message :meth:`take` would return."""

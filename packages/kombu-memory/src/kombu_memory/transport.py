@@ -26,7 +26,6 @@ class Transport(virtual.Transport):
         self.broker: Broker = get_broker(_broker_name(client))
         super().__init__(client, **kwargs)
         self.lock = self.broker.lock
-        self.delivery_infos: dict[tuple[str, str], dict[str, str]] = {}
         self._waiter: Waiter | None = None
         self._woken = False
 

@@ -31,6 +31,7 @@ class Channel(ConsumeVerbs):
         self.connection = connection
         self.closed = False
         self.lock = connection.lock
+        self.state = connection.state
         self.events = {"basic_return": set()}
         self._consumers = {}
         self._next_tag = count(1).__next__

@@ -183,14 +183,12 @@ class ConsumeVerbs(PublishVerbs):
 
     def _message(self, queue: str, message: dict[str, Any], subscription: Subscription | None) -> Any:
         """The message object of a new delivery, noted in the ledger unless its consumer does not acknowledge."""
-        tag = self._next_tag()
-        made = self.Message(message, self, delivery_tag=tag)
-        properties = message["properties"]
-        redelivered = bool(properties.get("delivery_count"))
+        made = self.Message(message, self)
+        tag = made.delivery_tag = self._next_tag()
         info = made.delivery_info = {
-            **(properties.get("delivery_info") or {}),
+            **made.delivery_info,
             "delivery_tag": tag,
-            "redelivered": redelivered,
+            "redelivered": "delivery_count" in message["properties"],
         }
         if subscription is not None:
             info["consumer_tag"] = subscription.tag

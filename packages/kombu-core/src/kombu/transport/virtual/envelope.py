@@ -13,7 +13,7 @@ from typing import Any
 
 from kombu import message as base
 
-__all__ = ("Base64", "Message", "another", "prepare")
+__all__ = ("Base64", "Message", "another")
 
 
 class Base64:
@@ -26,26 +26,6 @@ class Base64:
     def decode(self, s: str | bytes) -> bytes:
         """Base64 text to bytes."""
         return b64decode(s)
-
-
-def prepare(
-    body: Any,
-    priority: int | None = None,
-    content_type: str | None = None,
-    content_encoding: str | None = None,
-    headers: dict[str, Any] | None = None,
-    properties: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """A message as a dictionary; the given dictionaries are copied, not kept."""
-    props = properties.copy() if properties else {}
-    props["priority"] = priority or 0
-    return {
-        "body": body,
-        "content-encoding": content_encoding,
-        "content-type": content_type,
-        "headers": headers.copy() if headers else {},
-        "properties": props,
-    }
 
 
 def another(message: dict[str, Any]) -> dict[str, Any]:
@@ -63,24 +43,31 @@ class Message(base.Message):
     __slots__ = ("_raw",)
 
     def __init__(self, payload: dict[str, Any], channel: Any = None, **kwargs: Any) -> None:
-        self._raw = payload
+        # One for each delivery: the attributes are set here and not through the base class.
         properties = payload["properties"]
+        headers = payload["headers"]
         body = payload["body"]
-        encoding = properties.get("body_encoding")
-        if encoding is not None and body is not None:
-            body = channel.decode_body(body, encoding)
-        super().__init__(
-            body,
-            channel=channel,
-            delivery_tag=kwargs.pop("delivery_tag", properties.get("delivery_tag")),
-            content_type=payload.get("content-type"),
-            content_encoding=payload.get("content-encoding"),
-            headers=payload.get("headers"),
-            properties=properties,
-            delivery_info=properties.get("delivery_info"),
-            postencode="utf-8",
-            **kwargs,
-        )
+        self._raw = payload
+        self._decoded_cache = None
+        self._state = "RECEIVED"
+        self.accept = None
+        self.channel = channel
+        self.content_encoding = payload["content-encoding"]
+        self.content_type = payload["content-type"]
+        self.delivery_info = properties.get("delivery_info") or {}
+        self.delivery_tag = properties.get("delivery_tag")
+        self.properties = properties
+        if "body_encoding" in properties and body is not None:
+            body = channel.decode_body(body, properties["body_encoding"])
+        self.body = body
+        if headers:
+            self.headers = dict(headers)
+            if "compression" in headers:
+                self._decompress(headers["compression"])
+        else:
+            self.headers = {}
+        for name, value in kwargs.items():
+            setattr(self, name, value)
 
     def serializable(self) -> dict[str, Any]:
         """The envelope again, as it came: fit for being put on a queue."""

@@ -49,11 +49,8 @@ class AbstractChannel(StdChannel, ABC):
     lock: RLock  # type: ignore[valid-type]
     closed: bool
 
-    @property
-    def state(self) -> BrokerState:
-        """Exchanges, queues and bindings as this process (or the broker behind it) knows them."""
-        state: BrokerState = self.connection.state
-        return state
+    #: Exchanges, queues and bindings as this process (or the broker behind it) knows them.
+    state: BrokerState
 
     # -- messages ------------------------------------------------------------------------------------------
 

@@ -49,11 +49,15 @@ class PublishVerbs(DeclareVerbs):
     #: Set by ``__init_subclass__``: the class lists its bindings itself, or broadcasts at the backend.
     _routes_by_table = False
     _broadcasts = False
+    #: Neither of them: the topology in ``state`` says it all.
+    _routes_by_state = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._routes_by_table = cls.get_table is not DeclareVerbs.get_table
         cls._broadcasts = cls._put_fanout is not DeclareVerbs._put_fanout
+        own_lookup = cls._lookup is not PublishVerbs._lookup
+        cls._routes_by_state = not (cls._routes_by_table or cls._broadcasts or own_lookup)
 
     # -- preparing -----------------------------------------------------------------------------------------
 
@@ -67,7 +71,6 @@ class PublishVerbs(DeclareVerbs):
         properties: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """A message that ``basic_publish`` takes; the given dictionaries are copied."""
-        # envelope.prepare, written out: this runs once for each message.
         props = properties.copy() if properties else {}
         props["priority"] = priority or 0
         return {
@@ -90,14 +93,14 @@ class PublishVerbs(DeclareVerbs):
             return self.codecs[encoding].decode(body)
         return body
 
-    def _seal(self, message: dict[str, Any], exchange: str, routing_key: str) -> None:
-        """Stamp what travels with the message: encoded body, where it was published, a tag of its own."""
+    def _seal(self, message: dict[str, Any], info: dict[str, str]) -> None:
+        """Stamp what travels with the message: encoded body, where it was published (``info``), a tag of its own."""
         properties = message["properties"]
         if "body_encoding" not in properties:
             message["body"], properties["body_encoding"] = self.encode_body(
                 message["body"], self.body_encoding
             )
-        properties["delivery_info"] = {"exchange": exchange, "routing_key": routing_key}
+        properties["delivery_info"] = info
         properties["delivery_tag"] = self._unique()
 
     # -- publishing ----------------------------------------------------------------------------------------
@@ -125,6 +128,12 @@ class PublishVerbs(DeclareVerbs):
         """
         if self.closed:
             self._check_open()
+        route = self.state.routes.get((exchange, routing_key))
+        if route is not None and route.only is not None and delay is None and self._routes_by_state:
+            self._seal(message, route.info)
+            if "expiration" not in message["properties"]:
+                self._put(route.only, message)
+                return
         try:
             self._publish(message, exchange, routing_key, mandatory, delay)
         except ChannelError:
@@ -134,16 +143,10 @@ class PublishVerbs(DeclareVerbs):
     def _publish(
         self, message: dict[str, Any], exchange: str, routing_key: str, mandatory: bool, delay: float | None
     ) -> None:
+        """Publish where there is something to decide."""
         queues = self._lookup(exchange, routing_key, message=message)
-        self._seal(message, exchange, routing_key)
-        if len(queues) == 1 and delay is None:
-            (queue,) = queues
-            spec = self.state.queues.get(queue)
-            if (spec is None or spec.policy is PLAIN) and "expiration" not in message["properties"]:
-                self._put(queue, message)
-            else:
-                self._enqueue(queue, message)
-        elif queues:
+        self._seal(message, {"exchange": exchange, "routing_key": routing_key})
+        if queues:
             self._spread(queues, message, delay)
         elif not self._broadcast(exchange, message, routing_key):
             self._unroutable(message, exchange, routing_key, mandatory)
@@ -312,7 +315,7 @@ class PublishVerbs(DeclareVerbs):
                 routing_key,
             )
             return
-        self._seal(letter, exchange, routing_key)
+        self._seal(letter, {"exchange": exchange, "routing_key": routing_key})
         self._spread(queues, letter, None)
 
     Message: Any = envelope.Message

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import NotFound, PreconditionFailed
 
-from .policy import QueuePolicy
+from .policy import PLAIN, QueuePolicy
 from .tables import TABLES, BindingTable, Destination, DirectTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ("ExchangeSpec", "NotEquivalentError", "QueueSpec", "Topology")
+__all__ = ("ExchangeSpec", "NotEquivalentError", "QueueSpec", "Route", "Topology")
 
 _MEMO_LIMIT = 8192
 
@@ -67,6 +67,19 @@ class QueueSpec:
         self.consumers: list[Any] = []
 
 
+class Route:
+    """Where an exchange and a routing key lead, worked out once."""
+
+    __slots__ = ("info", "only", "queues")
+
+    def __init__(self, exchange: str, routing_key: str, queues: tuple[str, ...], only: str | None) -> None:
+        self.queues = queues
+        #: The queue, when there is just one and it has no policy: nothing more is to be decided then.
+        self.only = only
+        #: ``delivery_info`` of the messages that go this way; shared, so not to be changed.
+        self.info = {"exchange": exchange, "routing_key": routing_key}
+
+
 class Topology:
     """What has been declared, and where a message goes.
 
@@ -96,7 +109,8 @@ class Topology:
         self._changed()
 
     def _changed(self) -> None:
-        self._memo: dict[tuple[str, str], tuple[str, ...]] = {}
+        #: Routes that depend on exchange and routing key alone; replaced as a whole when anything changes.
+        self.routes: dict[tuple[str, str], Route] = {}
 
     # -- declaring -----------------------------------------------------------------------------------------
 
@@ -271,19 +285,33 @@ class Topology:
         Raises:
             NotFound: there is no such exchange.
         """
-        memo = self._memo
-        found = memo.get((exchange, routing_key))
+        return self.find_route(exchange, routing_key, headers).queues
+
+    def find_route(self, exchange: str, routing_key: str, headers: Mapping[str, Any] | None = None) -> Route:
+        """As :meth:`route`, with what is known about the way; remembered in ``routes`` where possible."""
+        routes = self.routes
+        found = routes.get((exchange, routing_key))
         if found is not None:
             return found
-        if exchange == "":
-            return (routing_key,) if routing_key in self.queues else ()
-        self.exchange(exchange, (60, 40), "Basic.publish")
         queues: dict[str, None] = {}
-        if self._walk(exchange, routing_key, headers or {}, queues):
-            if len(memo) >= _MEMO_LIMIT:
-                memo.clear()
-            memo[exchange, routing_key] = tuple(queues)
-        return tuple(queues)
+        if exchange == "":
+            pure = routing_key in self.queues
+            if pure:
+                queues[routing_key] = None
+        else:
+            self.exchange(exchange, (60, 40), "Basic.publish")
+            pure = self._walk(exchange, routing_key, headers or {}, queues)
+        only = None
+        if len(queues) == 1:
+            (name,) = queues
+            spec = self.queues.get(name)
+            only = name if spec is None or spec.policy is PLAIN else None
+        found = Route(exchange, routing_key, tuple(queues), only)
+        if pure:
+            if len(routes) >= _MEMO_LIMIT:
+                routes.clear()
+            routes[exchange, routing_key] = found
+        return found
 
     def _walk(self, start: str, key: str, headers: Mapping[str, Any], queues: dict[str, None]) -> bool:
         """Collect queues over all exchanges reached; whether headers played no part."""
