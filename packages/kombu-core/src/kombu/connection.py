@@ -288,21 +288,19 @@ class Connection(Link):
 
     def clone(self, **kwargs: Any) -> Self:
         """A copy with the same parameters, or with ``kwargs`` in their place; it is not connected."""
-        return type(self)(**{**self._info(resolve=False), **kwargs})._like(self, kwargs)
+        copy = type(self)(**{**self._info(resolve=False), **kwargs})
+        return copy if kwargs else copy._from_same_urls(self._origin())
 
-    def _like(self, other: Connection, changes: Any = ()) -> Self:
-        """Take over what the arguments don't say: which of the parameters came from a URL."""
-        if not changes:
-            self._keywords, self._home, self._url, self._urls = (
-                other._keywords,
-                other._home,
-                other._url,
-                other._urls,
-            )
+    def _origin(self) -> tuple[Any, ...]:
+        """What :meth:`_info` doesn't say: which of the parameters came from which URL."""
+        return self._keywords, self._home, self._url, self._urls
+
+    def _from_same_urls(self, origin: tuple[Any, ...]) -> Self:
+        self._keywords, self._home, self._url, self._urls = origin
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (type(self), self._info(resolve=False), self._keywords, self._home)
+        return _unpickle, (type(self), self._info(resolve=False), self._origin())
 
     def __enter__(self) -> Self:
         return self
@@ -370,12 +368,8 @@ class Connection(Link):
 BrokerConnection = Connection
 
 
-def _unpickle(
-    cls: type[Connection], info: dict[str, Any], keywords: ConnectionParams, home: ConnectionParams
-) -> Connection:
-    connection = cls(**info)
-    connection._keywords, connection._home = keywords, home
-    return connection
+def _unpickle(cls: type[Connection], info: dict[str, Any], origin: tuple[Any, ...]) -> Connection:
+    return cls(**info)._from_same_urls(origin)
 
 
 def _warn_unknown(names: dict[str, Any]) -> None:

@@ -33,7 +33,8 @@ class PooledConnection(Connection):
 
     def clone(self, **kwargs: Any) -> Any:
         """A copy that belongs to no pool."""
-        return Connection(**{**self._info(resolve=False), **kwargs})._like(self, kwargs)
+        copy = Connection(**{**self._info(resolve=False), **kwargs})
+        return copy if kwargs else copy._from_same_urls(self._origin())
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, (_, *state) = super().__reduce__()
@@ -67,7 +68,7 @@ class ConnectionPool(Resource):
     def new(self) -> PooledConnection:
         """A connection like the model."""
         model = self.connection
-        return PooledConnection(self, **model._info(resolve=False))._like(model)
+        return PooledConnection(self, **model._info(resolve=False))._from_same_urls(model._origin())
 
     def close_resource(self, resource: Any) -> None:
         resource._close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from kombu.utils.url import as_url, parse_url
+from kombu.utils.url import as_url, maybe_sanitize_url, parse_url, url_to_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,14 +41,9 @@ def _number(value: Any) -> float:
 QUERY_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "connect_timeout": _number,
     "heartbeat": _number,
-    "hostname": str,
     "insist": _flag,
     "login_method": str,
-    "password": str,
-    "port": int,
     "ssl": _flag,
-    "userid": str,
-    "virtual_host": str,
 }
 
 
@@ -107,10 +102,8 @@ class ConnectionParams:
 
     def __repr__(self) -> str:
         hidden = ("password", "url", "credential_provider")
-        shown = (
-            f"{name}={value!r}" for name, value in self.items() if value is not None and name not in hidden
-        )
-        return f"<ConnectionParams: {', '.join(shown)}>"
+        shown = ((name, maybe_sanitize_url(value)) for name, value in self.items() if name not in hidden)
+        return f"<ConnectionParams: {', '.join(f'{name}={value!r}' for name, value in shown if value is not None)}>"
 
 
 def split_urls(text: str) -> list[str]:
@@ -201,15 +194,14 @@ def _reads_urls(transport: Any) -> bool:
 
 
 def _parse(url: str) -> dict[str, Any]:
-    values = {
-        name: value for name, value in parse_url(url).items() if value is not None and name != "transport"
-    }
-    for name, value in values.items():
-        read = QUERY_OPTIONS.get(name)
-        if read is None:
+    options = url_to_parts(url).query if "?" in url else {}
+    for name in options:
+        if name not in QUERY_OPTIONS and not name.startswith("ssl_"):
             raise TypeError(_unknown_option(name))
+    values = {name: value for name, value in parse_url(url).items() if value is not None}
+    for name in options.keys() & values.keys():
         try:
-            values[name] = read(value)
+            values[name] = QUERY_OPTIONS[name](values[name])
         except ValueError as exc:
             raise ValueError(f"cannot read the option {name} of the URL: {exc}") from None
     return values
@@ -219,7 +211,7 @@ def _unknown_option(name: str) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(name, QUERY_OPTIONS, n=1)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
+    meant = f"; did you mean {near[0]!r}?" if near else "."
     return (
         f"the URL sets {name!r}, which is not an option of a connection{meant} They are"
         f" {', '.join(sorted(QUERY_OPTIONS))}. Options of the transport go into transport_options={{...}}"
@@ -233,7 +225,10 @@ class ConnectionKey(tuple[Any, ...]):
 
     def __repr__(self) -> str:
         transport, host, user, password, virtual_host, port = self[:6]
-        return f"<ConnectionKey: {format_uri(transport, host, port, user, password, virtual_host, sanitize=True)}>"
+        where = format_uri(
+            transport, maybe_sanitize_url(host), port, user, password, virtual_host, sanitize=True
+        )
+        return f"<ConnectionKey: {where}>"
 
 
 def format_uri(
