@@ -121,17 +121,13 @@ class Broker:
 
     # -- waiting -------------------------------------------------------------------------------------------
 
-    def enter(self, queues: list[MemoryQueue]) -> Waiter | None:
-        """Start waiting for these queues; None when one of them has a message already."""
-        waiter = Waiter()
+    def enter(self, waiter: Waiter, queues: list[MemoryQueue]) -> bool:
+        """Start waiting for these queues; whether one of them has a message already."""
         with self.lock:
             for queue in queues:
                 queue.waiters.append(waiter)
             self._waiting.add(waiter)
-            if any(len(queue) for queue in queues):
-                self.leave(waiter, queues)
-                return None
-        return waiter
+            return any(len(queue) for queue in queues)
 
     def leave(self, waiter: Waiter, queues: list[MemoryQueue]) -> None:
         """Stop waiting."""

@@ -77,10 +77,6 @@ class Channel(virtual.Channel):
         if source.waiters:
             self._broker.wake_one(source)
 
-    def _settle_due(self) -> None:
-        if self._broker.schedule:
-            super()._settle_due()
-
     def _due(self, now: float) -> Iterator[tuple[str, dict[str, Any], str]]:
         for event in self._broker.take_due(now):
             queue = self._queues.get(event.queue)

@@ -26,6 +26,7 @@ class Transport(virtual.Transport):
         self.broker: Broker = get_broker(_broker_name(client))
         super().__init__(client, **kwargs)
         self.lock = self.broker.lock
+        self.schedule = self.broker.schedule
         self._waiter: Waiter | None = None
         self._woken = False
 
@@ -40,16 +41,16 @@ class Transport(virtual.Transport):
     def wait(self, timeout: float | None) -> None:
         """Sleep until a message comes for one of this connection's consumers, or something is due."""
         broker = self.broker
+        # From here on a settlement in another thread wakes this one; the room it made before is seen below.
+        self._woken, self.sleeping = False, True
         queues = [
             broker.queues[subscription.queue]
             for subscription in self._subscriptions
             if subscription.queue in broker.queues and subscription.channel.qos.budget(subscription) != 0
         ]
-        waiter = self._waiter = broker.enter(queues)
-        if waiter is None:
-            return
+        waiter = self._waiter = Waiter()
         try:
-            if self._woken or any(subscription.cancelled for subscription in self._subscriptions):
+            if broker.enter(waiter, queues) or self._woken or self._cancelled():
                 return
             schedule = broker.schedule
             if schedule:
@@ -57,9 +58,12 @@ class Transport(virtual.Transport):
                 timeout = until_due if timeout is None else min(timeout, until_due)
             waiter.lock.acquire(timeout=-1 if timeout is None else timeout)
         finally:
+            self.sleeping = False
             self._waiter = None
-            self._woken = False
             broker.leave(waiter, queues)
+
+    def _cancelled(self) -> bool:
+        return any(subscription.cancelled for subscription in self._subscriptions)
 
     def waited(self) -> None:
         """Several messages may have come while one connection was woken: wake another for what is left."""
@@ -73,10 +77,6 @@ class Transport(virtual.Transport):
         waiter = self._waiter
         if waiter is not None:
             self.broker.release(waiter)
-
-    def room_made(self) -> None:
-        if self._waiter is not None:
-            self.wake()
 
 
 def _broker_name(client: Any) -> str:

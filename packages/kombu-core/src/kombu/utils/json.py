@@ -189,7 +189,8 @@ def loads(
     if _loads is not None or object_hook is not _our_hook or not isinstance(s, str):
         return (_loads or json.loads)(s, object_hook=object_hook)
     # A marker can only be there when its name is, perhaps with a character of it escaped.
-    typed = "__type__" in s or "\\u00" in s
+    # (Looking for one character is an order of magnitude faster than looking for a word.)
+    typed = ("_" in s and "__type__" in s) or ("\\" in s and "\\u00" in s)
     try:
         value, end = (_typed_scan if typed else _plain_scan)(s, 0)
     except StopIteration:

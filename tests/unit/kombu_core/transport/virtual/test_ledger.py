@@ -5,17 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kombu.transport.virtual.ledger import Delivery, Ledger, Subscription
+from kombu.transport.virtual.ledger import Ledger, Subscription
 
 
 def delivered(ledger, tag, subscription=None, queue="q"):
-    ledger.add(Delivery(tag, queue, {"body": tag}, subscription))
+    ledger.add(tag, queue, {"body": tag}, subscription)
 
 
 def test_settling_twice_is_seen():
     ledger = Ledger()
     delivered(ledger, 1)
-    assert ledger.settle(1).tag == 1
+    assert ledger.settle(1) == ("q", {"body": 1}, None)
     assert ledger.settle(1) is None
 
 

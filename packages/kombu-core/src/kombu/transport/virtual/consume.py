@@ -11,7 +11,7 @@ from kombu.log import get_logger
 
 from . import policy
 from .hooks import channel_verb
-from .ledger import Delivery, Subscription
+from .ledger import Subscription
 from .policy import PLAIN
 from .publish import PublishVerbs
 
@@ -179,24 +179,13 @@ class ConsumeVerbs(PublishVerbs):
 
     def deliver(self, subscription: Subscription, message: dict[str, Any]) -> None:
         """Hand a taken message to its consumer."""
-        subscription.callback(self._message(subscription.queue, message, subscription))
-
-    def _message(self, queue: str, message: dict[str, Any], subscription: Subscription | None) -> Any:
-        """The message object of a new delivery, noted in the ledger unless its consumer does not acknowledge."""
-        made = self.Message(message, self)
-        tag = made.delivery_tag = self._next_tag()
-        info = made.delivery_info = {
-            **made.delivery_info,
-            "delivery_tag": tag,
-            "redelivered": "delivery_count" in message["properties"],
-        }
-        if subscription is not None:
-            info["consumer_tag"] = subscription.tag
-            if subscription.no_ack:
-                self._ack(queue, message)
-                return made
-        self.qos.add(Delivery(tag, queue, message, subscription))
-        return made
+        tag = self._next_tag()
+        made = self.Message(message, self, tag, subscription.tag)
+        if subscription.no_ack:
+            self._ack(subscription.queue, message)
+        else:
+            self.qos.add(tag, subscription.queue, message, subscription)
+        subscription.callback(made)
 
     def message_to_python(self, raw_message: Any) -> Any:
         """The message object for an envelope; a message object is returned as it is."""
@@ -217,9 +206,12 @@ class ConsumeVerbs(PublishVerbs):
                 message = self._get(queue)
         except Empty:
             return None
-        got = Subscription("", queue, no_ack=True) if no_ack else None
-        made = self._message(queue, message, got)
-        made.delivery_info.pop("consumer_tag", None)
+        tag = self._next_tag()
+        made = self.Message(message, self, tag)
+        if no_ack:
+            self._ack(queue, message)
+        else:
+            self.qos.add(tag, queue, message, None)
         made.delivery_info["message_count"] = self._size(queue)
         return made
 
@@ -234,6 +226,8 @@ class ConsumeVerbs(PublishVerbs):
 
     def _settle_due(self) -> None:
         """Let time take its effect: what has expired becomes a dead letter, what was delayed is ready."""
+        if not self.connection.schedule:
+            return
         for queue, message, reason in self._due(time()):
             self._discard(queue, message, reason)
 
@@ -256,14 +250,16 @@ class ConsumeVerbs(PublishVerbs):
         except ChannelError:
             self.close()
             raise
-        self.connection.room_made()
+        if self.connection.sleeping:
+            self.connection.wake()
 
     @channel_verb
     def basic_reject(self, delivery_tag: int, requeue: bool = False) -> None:
         """The delivery was not handled: back to its queue, or out (to the dead-letter exchange, if any)."""
         self._check_open()
         self.qos.reject(delivery_tag, requeue=requeue)
-        self.connection.room_made()
+        if self.connection.sleeping:
+            self.connection.wake()
 
     def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None:
         """As :meth:`basic_reject`, for several at once with ``multiple`` (RabbitMQ's extension)."""
@@ -278,11 +274,11 @@ class ConsumeVerbs(PublishVerbs):
     def basic_recover(self, requeue: bool = False) -> None:
         """Give everything unsettled on this channel back; without ``requeue`` RabbitMQ refuses, here it is the same."""
         self.qos.restore_unacked()
-        self.connection.room_made()
+        if self.connection.sleeping:
+            self.connection.wake()
 
-    def _return(self, delivery: Delivery) -> None:
+    def _return(self, queue: str, message: dict[str, Any]) -> None:
         """A delivered message comes back: to the place it came from, or out if it came back too often."""
-        queue, message = delivery.queue, delivery.message
         count = policy.count_delivery(message)
         spec = self.state.queues.get(queue)
         rules = spec.policy if spec is not None else PLAIN

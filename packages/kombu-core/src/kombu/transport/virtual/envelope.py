@@ -40,9 +40,11 @@ def another(message: dict[str, Any]) -> dict[str, Any]:
 class Message(base.Message):
     """A message from a virtual transport; ``payload`` is the envelope it arrived in."""
 
-    __slots__ = ("_raw",)
+    __slots__ = ("_consumer_tag", "_info", "_raw")
 
-    def __init__(self, payload: dict[str, Any], channel: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, payload: dict[str, Any], channel: Any = None, delivery_tag: Any = None, consumer_tag: str | None = None
+    ) -> None:
         # One for each delivery: the attributes are set here and not through the base class.
         properties = payload["properties"]
         headers = payload["headers"]
@@ -54,8 +56,9 @@ class Message(base.Message):
         self.channel = channel
         self.content_encoding = payload["content-encoding"]
         self.content_type = payload["content-type"]
-        self.delivery_info = properties.get("delivery_info") or {}
-        self.delivery_tag = properties.get("delivery_tag")
+        self._info = None
+        self._consumer_tag = consumer_tag
+        self.delivery_tag = properties.get("delivery_tag") if delivery_tag is None else delivery_tag
         self.properties = properties
         if "body_encoding" in properties and body is not None:
             body = channel.decode_body(body, properties["body_encoding"])
@@ -66,8 +69,23 @@ class Message(base.Message):
                 self._decompress(headers["compression"])
         else:
             self.headers = {}
-        for name, value in kwargs.items():
-            setattr(self, name, value)
+
+    @property
+    def delivery_info(self) -> dict[str, Any]:  # type: ignore[override]
+        """Where it was published (``exchange``, ``routing_key``), ``redelivered``, and its tags; made when asked for."""
+        info = self._info
+        if info is None:
+            properties = self.properties
+            info = self._info = {**(properties.get("delivery_info") or {})}
+            info["redelivered"] = bool(properties.get("delivery_count"))
+            info["delivery_tag"] = self.delivery_tag
+            if self._consumer_tag is not None:
+                info["consumer_tag"] = self._consumer_tag
+        return info
+
+    @delivery_info.setter
+    def delivery_info(self, info: dict[str, Any]) -> None:
+        self._info = info
 
     def serializable(self) -> dict[str, Any]:
         """The envelope again, as it came: fit for being put on a queue."""

@@ -57,16 +57,8 @@ class Subscription:
         self.cancelled = False
 
 
-class Delivery:
-    """One message handed to the application; ``subscription`` is None for ``basic_get``."""
-
-    __slots__ = ("message", "queue", "subscription", "tag")
-
-    def __init__(self, tag: int, queue: str, message: Any, subscription: Subscription | None) -> None:
-        self.tag = tag
-        self.queue = queue
-        self.message = message
-        self.subscription = subscription
+#: One message handed to the application: its queue, its envelope, and its consumer (None for ``basic_get``).
+Delivery = tuple[str, Any, "Subscription | None"]
 
 
 class Ledger:
@@ -79,19 +71,21 @@ class Ledger:
         self.outstanding = 0
         self.unacked: dict[int, Delivery] = {}
 
-    def add(self, delivery: Delivery) -> None:
+    def add(self, tag: int, queue: str, message: Any, subscription: Subscription | None) -> None:
         """A message was delivered and has to be settled."""
-        self.unacked[delivery.tag] = delivery
-        if delivery.subscription is not None:
-            delivery.subscription.unacked += 1
+        self.unacked[tag] = (queue, message, subscription)
+        if subscription is not None:
+            subscription.unacked += 1
             self.outstanding += 1
 
     def settle(self, tag: int) -> Delivery | None:
         """The delivery is settled; None when the tag is unknown or was settled already."""
         delivery = self.unacked.pop(tag, None)
-        if delivery is not None and delivery.subscription is not None:
-            delivery.subscription.unacked -= 1
-            self.outstanding -= 1
+        if delivery is not None:
+            subscription = delivery[2]
+            if subscription is not None:
+                subscription.unacked -= 1
+                self.outstanding -= 1
         return delivery
 
     def tags_up_to(self, tag: int) -> list[int]:

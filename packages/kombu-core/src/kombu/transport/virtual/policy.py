@@ -74,8 +74,11 @@ class QueuePolicy:
             if overflow not in OVERFLOWS:
                 raise ValueError(f"invalid arg 'x-overflow': {overflow!r} is none of {', '.join(OVERFLOWS)}")
             values["overflow"] = overflow
-        values["dead_letter_exchange"] = arguments.get("x-dead-letter-exchange")
-        values["dead_letter_routing_key"] = arguments.get("x-dead-letter-routing-key")
+        for name in ("x-dead-letter-exchange", "x-dead-letter-routing-key"):
+            value = arguments.get(name)
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"invalid arg {name!r}: {value!r} is not text")
+            values[name[2:].replace("-", "_")] = value
         if values["dead_letter_routing_key"] is not None and values["dead_letter_exchange"] is None:
             raise ValueError("invalid arg 'x-dead-letter-routing-key' without 'x-dead-letter-exchange'")
         policy = cls(**values)
@@ -132,9 +135,12 @@ def delivery_count(message: Mapping[str, Any]) -> int:
 
 
 def count_delivery(message: dict[str, Any]) -> int:
-    """Note on the message that it comes back from a consumer; the new count."""
-    properties = message["properties"]
-    count = properties["delivery_count"] = int(properties.get("delivery_count") or 0) + 1
+    """Note on the message that it comes back from a consumer; the new count.
+
+    The properties are replaced, not changed: the consumer may still hold the message with those it was delivered with.
+    """
+    count = delivery_count(message) + 1
+    message["properties"] = {**message["properties"], "delivery_count": count}
     return count
 
 

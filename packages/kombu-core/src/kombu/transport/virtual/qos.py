@@ -51,11 +51,11 @@ class QoS(Ledger):
             or (message.delivery_info or {}).get("routing_key")
             or ""
         )
-        self.add(Delivery(delivery_tag, queue, message._raw, None))
+        self.add(delivery_tag, queue, message._raw, None)
 
     def get(self, delivery_tag: int) -> Any:
         """The unsettled message with this tag; :exc:`KeyError` when there is none."""
-        return self.channel.Message(self.unacked[delivery_tag].message, channel=self.channel)
+        return self.channel.Message(self.unacked[delivery_tag][1], channel=self.channel)
 
     def take(self, delivery_tag: int) -> Delivery:
         """Settle the delivery here, to be settled at the backend next.
@@ -71,23 +71,23 @@ class QoS(Ledger):
 
     def ack(self, delivery_tag: int) -> None:
         """The message is done with."""
-        delivery = self.take(delivery_tag)
-        self.channel._ack(delivery.queue, delivery.message)
+        queue, message, _ = self.settle(delivery_tag) or self.take(delivery_tag)
+        self.channel._ack(queue, message)
 
     def reject(self, delivery_tag: int, requeue: bool = False) -> None:
         """Give the message back to its queue, or hand it to the dead-letter exchange."""
-        delivery = self.take(delivery_tag)
+        queue, message, _ = self.take(delivery_tag)
         if requeue:
-            self.channel._return(delivery)
+            self.channel._return(queue, message)
         else:
-            self.channel._discard(delivery.queue, delivery.message, "rejected")
+            self.channel._discard(queue, message, "rejected")
 
     def restore_unacked(self) -> None:
         """Give everything unsettled back, so that the oldest comes first again."""
         for tag in reversed(list(self.unacked)):
             delivery = self.settle(tag)
             if delivery is not None:
-                self.channel._return(delivery)
+                self.channel._return(delivery[0], delivery[1])
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """As :meth:`restore_unacked`, when the channel closes, unless the channel is told not to."""

@@ -78,6 +78,10 @@ class Transport(base.Transport):
     #: Seconds between two looks at empty queues; None: look again at once.
     polling_interval: float | None = 1.0
     channel_max = 65535
+    #: Falsy when there is nothing for ``Channel._due`` to do, as in a transport without a clock of its own.
+    schedule: Any = ()
+    #: True while :meth:`wait` sleeps and :meth:`wake` can end it.
+    sleeping = False
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
@@ -157,7 +161,7 @@ class Transport(base.Transport):
 
     def _deliver_next(self, waited: bool = False) -> bool:
         """Give the consumers their turns until one gets something."""
-        if self.channels:
+        if self.schedule and self.channels:
             self.channels[0]._settle_due()
         subscriptions = self._subscriptions
         turns = len(subscriptions)
@@ -189,10 +193,7 @@ class Transport(base.Transport):
         """A message was taken after a wait, and is about to be delivered: others may be woken for what is left."""
 
     def wake(self) -> None:
-        """End the wait of this connection, from another thread: something changed."""
-
-    def room_made(self) -> None:
-        """A delivery was settled: a prefetch limit may allow another."""
+        """End the wait of this connection, from another thread: something changed, such as room for a delivery."""
 
     def _deliver(self, message: dict[str, Any], queue: str) -> None:
         """Deliver a message that the backend pushed, to the next consumer of the queue; else put it back."""
