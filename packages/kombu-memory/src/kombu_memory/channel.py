@@ -28,7 +28,7 @@ class Channel(virtual.Channel):
     def __init__(self, connection: Any, **kwargs: Any) -> None:
         super().__init__(connection, **kwargs)
         self._broker: Broker = connection.broker
-        self._queues = self._broker.queues
+        self._queues: dict[str, MemoryQueue] = self._broker.queues
 
     @property
     def queues(self) -> dict[str, MemoryQueue]:

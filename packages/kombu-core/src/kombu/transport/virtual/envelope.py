@@ -43,7 +43,11 @@ class Message(base.Message):
     __slots__ = ("_consumer_tag", "_info", "_raw")
 
     def __init__(
-        self, payload: dict[str, Any], channel: Any = None, delivery_tag: Any = None, consumer_tag: str | None = None
+        self,
+        payload: dict[str, Any],
+        channel: Any = None,
+        delivery_tag: Any = None,
+        consumer_tag: str | None = None,
     ) -> None:
         # One for each delivery: the attributes are set here and not through the base class.
         properties = payload["properties"]
@@ -56,7 +60,7 @@ class Message(base.Message):
         self.channel = channel
         self.content_encoding = payload["content-encoding"]
         self.content_type = payload["content-type"]
-        self._info = None
+        self._info: dict[str, Any] | None = None
         self._consumer_tag = consumer_tag
         self.delivery_tag = properties.get("delivery_tag") if delivery_tag is None else delivery_tag
         self.properties = properties
@@ -71,8 +75,8 @@ class Message(base.Message):
             self.headers = {}
 
     @property
-    def delivery_info(self) -> dict[str, Any]:  # type: ignore[override]
-        """Where it was published (``exchange``, ``routing_key``), ``redelivered``, and its tags; made when asked for."""
+    def delivery_info(self) -> dict[str, Any]:
+        """Where it was published (``exchange``, ``routing_key``), ``redelivered``, its tags; made when asked for."""
         info = self._info
         if info is None:
             properties = self.properties

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from functools import wraps
 from queue import Empty
-from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kombu.exceptions import ChannelError, UnsupportedCapability
@@ -46,7 +45,7 @@ class AbstractChannel(StdChannel, ABC):
 
     qos: QoS
     #: Guards what the channels of a connection (or of a broker in memory) change together.
-    lock: RLock  # type: ignore[valid-type]
+    lock: Any
     closed: bool
 
     #: Exchanges, queues and bindings as this process (or the broker behind it) knows them.

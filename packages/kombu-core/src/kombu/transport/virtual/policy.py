@@ -29,8 +29,8 @@ OVERFLOWS = ("drop-head", "reject-publish", "reject-publish-dlx")
 
 #: Queue argument -> (field of the policy, smallest value, divisor).
 _NUMBERS = {
-    "x-message-ttl": ("message_ttl", 0, 1000.0),
-    "x-expires": ("expires", 1, 1000.0),
+    "x-message-ttl": ("message_ttl", 0, 1000),
+    "x-expires": ("expires", 1, 1000),
     "x-max-length": ("max_length", 0, 1),
     "x-max-length-bytes": ("max_length_bytes", 0, 1),
     "x-max-priority": ("max_priority", 1, 1),
@@ -66,7 +66,7 @@ class QueuePolicy:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"invalid arg {name!r}: {value!r} is not an integer of at least {least}")
-            values[field] = value / divisor if isinstance(divisor, float) else value
+            values[field] = value if divisor == 1 else value / divisor
         if values.get("max_priority", 0) > 255:
             raise ValueError(f"invalid arg 'x-max-priority': {arguments['x-max-priority']!r} is above 255")
         overflow = arguments.get("x-overflow")

@@ -18,7 +18,7 @@ from .exchange import BrokerState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .channel import Channel
+    from .channel import Channel as _Channel
     from .ledger import Subscription
 
 __all__ = ("Management", "Transport")
@@ -85,7 +85,7 @@ class Transport(base.Transport):
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
-        self.channels: list[Channel] = []
+        self.channels: list[_Channel] = []
         self.lock: Any = RLock()
         self.state: BrokerState = getattr(self, "global_state", None) or BrokerState()
         self._subscriptions: list[Subscription] = []
@@ -114,11 +114,11 @@ class Transport(base.Transport):
                     for name in mine:
                         channel._drop_queue(name)
 
-    def create_channel(self, connection: Any) -> Channel:
+    def create_channel(self, connection: Any) -> _Channel:
         """Open a channel; :exc:`ResourceError` when there are ``channel_max`` already."""
         if len(self.channels) >= self.channel_max:
             raise ResourceError(f"no free channel: {self.channel_max} are open", (20, 10), "Channel.open")
-        channel: Channel = self.Channel(self)
+        channel: _Channel = self.Channel(self)
         self.channels.append(channel)
         return channel
 
@@ -126,7 +126,7 @@ class Transport(base.Transport):
         """Close the channel."""
         connection.close()
 
-    def forget_channel(self, channel: Channel) -> None:
+    def forget_channel(self, channel: _Channel) -> None:
         """The channel is closing."""
         if channel in self.channels:
             self.channels.remove(channel)
@@ -212,7 +212,7 @@ class Transport(base.Transport):
             channel._requeue(queue, message)
             return
 
-    def on_message_ready(self, channel: Channel, message: dict[str, Any], queue: str) -> None:
+    def on_message_ready(self, channel: _Channel, message: dict[str, Any], queue: str) -> None:
         """A backend hands in a message it received for ``queue``."""
         self._deliver(message, queue)
 
@@ -222,7 +222,7 @@ class Transport(base.Transport):
         return self.Cycle(self._drain_channel, self.channels, Empty)
 
     @staticmethod
-    def _drain_channel(channel: Channel, callback: Callable[..., Any], timeout: float | None = None) -> None:
+    def _drain_channel(channel: _Channel, callback: Callable[..., Any], timeout: float | None = None) -> None:
         channel.drain_events(callback=callback, timeout=timeout)
 
     # -- facts ---------------------------------------------------------------------------------------------
