@@ -64,7 +64,7 @@ class ProducerBatch:
     published inside and not flushed yet.
     """
 
-    def __init__(self, producer: Producer, max_size: int) -> None:
+    def __init__(self, producer: Producer, max_size: Any) -> None:
         if not isinstance(max_size, int) or max_size < 1:
             raise ValueError(f"max_size must be a positive integer, not {max_size!r}")
         self.producer = producer

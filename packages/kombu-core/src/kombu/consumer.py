@@ -7,7 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from kombu.abstract import channel_of
-from kombu.entity import Queue
+from kombu.entity import Queue, name_of
 from kombu.exceptions import ContentDisallowed
 from kombu.message import Message
 from kombu.serialization import prepare_accept_content
@@ -48,7 +48,8 @@ class Consumer:
     channel: Any = None
     no_ack: bool | None = None
     auto_declare: bool = True
-    callbacks: list[Callable[[Any, Message], Any]]
+    #: A list; it may be added to or replaced at any time.
+    callbacks: Any = None
     on_message: Callable[[Message], Any] | None = None
     on_decode_error: Callable[[Message, Exception], Any] | None = None
     on_cancel: Callable[[str], Any] | None = None
@@ -77,7 +78,7 @@ class Consumer:
         self._queues: dict[str, Queue] = {queue.name: queue for queue in given}
         self.no_ack = self.no_ack if no_ack is None else no_ack
         if callbacks is None:
-            callbacks = list(getattr(self, "callbacks", None) or ())
+            callbacks = list(self.callbacks or ())
         self.callbacks = callbacks
         self.on_message = on_message or self.on_message
         self.on_cancel = on_cancel or self.on_cancel
@@ -187,11 +188,18 @@ class Consumer:
         tag = f"{self.tag_prefix or ''}{self._token}-{next(self._serial)}"
         self._active_tags[queue.name] = tag
         self._active_no_ack[queue.name] = no_ack
+        on_cancel = None if self.on_cancel is None else self._cancelled
         try:
-            queue.consume(tag, self._receive_callback, no_ack=no_ack, nowait=nowait, on_cancel=self.on_cancel)
+            queue.consume(tag, self._receive_callback, no_ack=no_ack, nowait=nowait, on_cancel=on_cancel)
         except BaseException:
             self._active_tags.pop(queue.name, None)
             raise
+
+    def _cancelled(self, consumer_tag: str) -> Any:
+        """The broker has ended one of the consumers."""
+        self._active_tags = {name: tag for name, tag in self._active_tags.items() if tag != consumer_tag}
+        if self.on_cancel is not None:
+            return self.on_cancel(consumer_tag)
 
     def cancel(self) -> None:
         """Stop consuming. Messages that were delivered already are still to be settled."""
@@ -203,7 +211,7 @@ class Consumer:
 
     def cancel_by_queue(self, queue: Queue | str) -> None:
         """Stop consuming from one queue and forget it; unknown queues are ignored."""
-        name = getattr(queue, "name", queue)
+        name = name_of(queue)
         tag = self._active_tags.pop(name, None)
         self._queues.pop(name, None)
         if tag is not None:
@@ -211,7 +219,7 @@ class Consumer:
 
     def consuming_from(self, queue: Queue | str) -> bool:
         """Whether messages of ``queue`` are being received."""
-        return getattr(queue, "name", queue) in self._active_tags
+        return name_of(queue) in self._active_tags
 
     def purge(self) -> int:
         """Remove all ready messages from all queues, for good; their number is returned."""

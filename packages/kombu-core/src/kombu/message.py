@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from kombu import exceptions
 from kombu.compression import decompress
-from kombu.exceptions import MessageStateError, reraise
+from kombu.exceptions import reraise
 from kombu.serialization import loads
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class Message:
     """A message as it came from the broker.
 
     It starts in the state ``RECEIVED`` and is settled once, by :meth:`ack`, :meth:`reject` or
-    :meth:`requeue`.
+    :meth:`requeue`. One got with ``no_ack`` needs no settling: the state is ``NO_ACK``, and ``ack()`` does
+    nothing.
 
     Arguments:
         body: the bytes received (or already text).
@@ -36,7 +38,7 @@ class Message:
         channel: where it came from, and where it is settled.
     """
 
-    MessageStateError: ClassVar[type[MessageStateError]] = MessageStateError
+    MessageStateError: ClassVar[type[exceptions.MessageStateError]] = exceptions.MessageStateError
 
     #: What went wrong before decoding, as ``(type, exception, traceback)``: raised again by :meth:`decode`.
     errors: Sequence[Any] = ()
@@ -126,6 +128,8 @@ class Message:
         """
         channel = self.channel
         if channel is None or self._state != "RECEIVED":
+            if self._state == "NO_ACK":
+                return
             raise self._cannot("acknowledge")
         if channel.no_ack_consumers and self.delivery_info.get("consumer_tag") in channel.no_ack_consumers:
             return
@@ -178,9 +182,18 @@ class Message:
         except errors as exc:
             logger.critical("Couldn't reject %r, reason: %r", self.delivery_tag, exc, exc_info=True)
 
-    def _cannot(self, verb: str) -> MessageStateError:
+    def _counts_as_acknowledged(self) -> bool:
+        """Whether the broker forgot the message when it sent it."""
+        tag = self.delivery_info.get("consumer_tag")
+        return self._state == "NO_ACK" or tag in (getattr(self.channel, "no_ack_consumers", None) or ())
+
+    def _cannot(self, verb: str) -> exceptions.MessageStateError:
         if self.channel is None:
             return self.MessageStateError("This message does not have a receiving channel")
+        if self._state == "NO_ACK":
+            return self.MessageStateError(
+                f"Cannot {verb} a message got with no_ack: the broker has forgotten it"
+            )
         return self.MessageStateError(
             f"Message already acknowledged with state: {self._state} (delivery tag {self.delivery_tag!r});"
             f" it can be settled only once, so this attempt to {verb} it was not sent"

@@ -241,10 +241,13 @@ class Producer:
 
         target = default = self.exchange
         if exchange is None:
-            exchange = target.name
-        elif exchange.__class__ is not str:
-            target = exchange
-            exchange = target.name
+            name = default.name
+        elif exchange.__class__ is str:
+            name = exchange
+        else:
+            name = name_of(exchange)
+            if isinstance(exchange, Exchange):
+                target = exchange
         if delivery_mode is None:
             properties["delivery_mode"] = target.delivery_mode or 2
         else:
@@ -275,10 +278,10 @@ class Producer:
                 options["delay"] = delay
             if confirm_timeout is not None:
                 options["confirm_timeout"] = confirm_timeout
-            return self._publish(parts, exchange, routing_key, options, declare, retry, retry_policy, timeout)
+            return self._publish(parts, name, routing_key, options, declare, retry, retry_policy, timeout)
         return channel.basic_publish(
             channel.prepare_message(body, priority, content_type, content_encoding, headers, properties),
-            exchange=exchange,
+            exchange=name,
             routing_key=routing_key,
             mandatory=mandatory,
             immediate=immediate,
@@ -296,7 +299,7 @@ class Producer:
         timeout: float | None,
     ) -> Any:
         """The long way of :meth:`publish`: with a deadline, declarations, retries, a delay or a batch."""
-        entities = [entity for entity in declare or () if entity is not None]
+        entities = list(declare or ())
         if self.auto_declare and self.exchange.name:
             entities.append(self.exchange)
 
@@ -353,9 +356,9 @@ class Producer:
 
     def _require_delay(self, channel: Any) -> None:
         client = getattr(channel.connection, "client", None)
-        implements = getattr(getattr(client, "transport", None), "implements", None)
-        if implements is not None and not getattr(implements, "delay", False):
-            name = client.transport.driver_name or client.transport.driver_type
+        transport = getattr(client, "transport", None)
+        if transport is not None and not getattr(transport.implements, "delay", False):
+            name = transport.driver_name or transport.driver_type
             raise UnsupportedCapability(
                 f"the transport {name} cannot delay messages:"
                 " publish without delay= or choose a transport that claims the capability 'delay'"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kombu.entity.declaring import declare_once
+from kombu.entity.declaring import declare_once, declared_entities
 from kombu.entity.exchange import (
     DELIVERY_MODES,
     INTERNAL_EXCHANGE_PREFIX,
@@ -25,6 +25,7 @@ __all__ = (
     "Queue",
     "binding",
     "declare_once",
+    "declared_entities",
     "maybe_delivery_mode",
     "name_of",
     "pretty_bindings",

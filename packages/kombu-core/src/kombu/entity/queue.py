@@ -269,13 +269,16 @@ class Queue(MaybeChannelBound):
             accept: content types or serializer names that may be decoded.
         """
         channel = self.channel
-        message = channel.basic_get(queue=self.name, no_ack=self.no_ack if no_ack is None else no_ack)
+        no_ack = self.no_ack if no_ack is None else no_ack
+        message = channel.basic_get(queue=self.name, no_ack=no_ack)
         if message is None:
             return None
         to_python = getattr(channel, "message_to_python", None)
         if to_python is not None:
             message = to_python(message)
         message.accept = prepare_accept_content(accept)
+        if no_ack:
+            message._state = "NO_ACK"
         return message
 
     def purge(self, nowait: bool = False) -> int:
