@@ -121,6 +121,11 @@ class Broker:
 
     # -- waiting -------------------------------------------------------------------------------------------
 
+    @property
+    def waiting(self) -> int:
+        """How many connections sleep until a message comes."""
+        return len(self._waiting)
+
     def enter(self, waiter: Waiter, queues: list[MemoryQueue]) -> bool:
         """Start waiting for these queues; whether one of them has a message already."""
         with self.lock:
