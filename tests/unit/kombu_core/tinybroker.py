@@ -18,8 +18,8 @@ from kombu.utils.deadline import remaining
 class TinyBroker:
     """Listens at once; ``sessions`` has the commands of each connection, in the order of their arrival."""
 
-    def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, port=0):
+        self.listener = socket.create_server(("127.0.0.1", port))
         self.port = self.listener.getsockname()[1]
         self.url = f"tiny://127.0.0.1:{self.port}"
         self.sessions = []
@@ -106,8 +106,8 @@ class TinyConnection:
     def fileno(self):
         return self.sock.fileno()
 
-    def receive(self):
-        self.sock.settimeout(remaining(5))
+    def receive(self, timeout=5):
+        self.sock.settimeout(remaining(timeout))
         line = self.lines.readline()
         if not line:
             raise ConnectionResetError("the broker has closed the connection")
@@ -177,8 +177,7 @@ class TinyTransport(Transport):
         connection.close()
 
     def drain_events(self, connection, timeout=None, **kwargs):
-        connection.sock.settimeout(remaining(timeout))
-        connection.receive()
+        connection.receive(timeout)
 
     def verify_connection(self, connection):
         return not connection.closed

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import DeadlineExceeded, OperationalError
-from kombu.retry import CHANNEL_RETRIES, RetryPolicy, pause
+from kombu.retry import CHANNEL_RETRIES, RetryPolicy, out_of_time, pause
+from kombu.utils.deadline import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,7 @@ def connect(connection: Link, policy: RetryPolicy, callback: Callable[[], object
                 exc.__cause__ = last
             raise
         except Exception as exc:
+            _raise_if_out_of_time("connecting", exc)
             if policy.gives_up(retries) or not isinstance(exc, connection._worth_connecting_again()):
                 raise
             last = exc
@@ -60,11 +62,27 @@ def connect(connection: Link, policy: RetryPolicy, callback: Callable[[], object
         if connection.completes_cycle(retries):
             seconds = policy.interval(rounds)
             rounds += 1
-        if policy.errback is not None:
-            policy.errback(last, seconds)
+        _tell(connection, policy, last, seconds)
         connection.maybe_switch_next()
         pause(seconds, doing="connecting", last=last, callback=callback)
         retries += 1
+
+
+def _raise_if_out_of_time(doing: str, error: BaseException) -> None:
+    """A driver's failure at the end of the time is how the deadline shows; its own is passed on as it is."""
+    deadline = current()
+    if deadline is not None and deadline.expired and not isinstance(error, DeadlineExceeded):
+        raise out_of_time(deadline, doing, error)
+
+
+def _tell(connection: Link, policy: RetryPolicy, error: BaseException, seconds: float) -> None:
+    """Let the caller know of a failure, or at least the log."""
+    if policy.errback is not None:
+        policy.errback(error, seconds)
+        return
+    from logging import getLogger
+
+    getLogger("kombu.connection").warning("%s: %r, trying again in %g s", connection.as_uri(), error, seconds)
 
 
 def keep_trying(
@@ -83,7 +101,7 @@ def keep_trying(
     Raises:
         OperationalError: ``policy.max_retries`` is used up; the last failure is its cause.
         DeadlineExceeded: the time is over; the last failure is its cause.
-        Exception: what ``call()`` raised, when trying again would not help.
+        Exception: what ``call()`` raised, when trying again would not help, or has not for ``retry_errors``.
     """
     failures = channel_failures = 0
     last: Exception | None = error
@@ -92,7 +110,7 @@ def keep_trying(
             if error is None:
                 try:
                     if connection._connection is None:
-                        _connect_first(connection, policy)
+                        connection._ensure_connected(policy, as_ours=True)
                     return call()
                 except DeadlineExceeded as exc:
                     if exc.__cause__ is None:
@@ -101,18 +119,20 @@ def keep_trying(
                 except Exception as exc:
                     error = last = exc
             mend = _mend_for(connection, policy, error)
+            if isinstance(error, TimeoutError):
+                _raise_if_out_of_time("the operation", error)
             if mend is None:
                 raise error
             channel_failures = channel_failures + 1 if mend is _new_channel else 0
             if policy.gives_up(failures) or (
                 policy.max_retries is None and channel_failures > CHANNEL_RETRIES
             ):
-                raise as_library_error(error)
+                raise error if mend is _nothing else as_library_error(error)
             if mend is _new_connection:
                 connection.collect()
             seconds = policy.interval(failures - 1) if failures else 0.0
-            if policy.errback is not None and mend is not _nothing:
-                policy.errback(error, seconds)
+            if mend is not _nothing:
+                _tell(connection, policy, error, seconds)
             pause(seconds, doing="the operation", last=error)
             failures += 1
             try:
@@ -137,7 +157,7 @@ def _mend_for(connection: Connection, policy: RetryPolicy, error: Exception) -> 
         return None
     if policy.retry_errors and isinstance(error, policy.retry_errors):
         return _nothing
-    if isinstance(error, connection._worth_connecting_again()):
+    if isinstance(error, connection.recoverable_connection_errors):
         return _new_connection
     if isinstance(error, connection.recoverable_channel_errors):
         return _new_channel
@@ -153,7 +173,7 @@ def _new_connection(connection: Connection, obj: Any, policy: RetryPolicy, failu
     left = policy
     if policy.max_retries is not None:
         left = RetryPolicy.from_options({**policy, "max_retries": max(policy.max_retries - failures + 1, 1)})
-    _connect_first(connection, left)
+    connection._ensure_connected(left, as_ours=True)
     _revive(obj, connection.default_channel, policy)
 
 
@@ -167,17 +187,6 @@ def _new_channel(connection: Connection, obj: Any, policy: RetryPolicy, failures
     if was_default:
         connection._default_channel = None
     _revive(obj, connection.default_channel if was_default else connection.channel(), policy)
-
-
-def _connect_first(connection: Connection, policy: RetryPolicy) -> None:
-    try:
-        connect(connection, policy)
-    except OperationalError:
-        raise
-    except Exception as exc:
-        if isinstance(exc, connection._worth_connecting_again()):
-            raise as_library_error(exc) from exc
-        raise
 
 
 def _revive(obj: Any, channel: Any, policy: RetryPolicy) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.address import Address
 from kombu.ensure import as_library_error, connect
-from kombu.exceptions import DeadlineExceeded, OperationalError
+from kombu.exceptions import AMQPError, DeadlineExceeded, OperationalError
 from kombu.failover import failover_strategies
 from kombu.params import from_url
 from kombu.retry import RetryPolicy
@@ -227,7 +227,7 @@ class Link(Address):
 
     def _gone_errors(self) -> tuple[type[BaseException], ...]:
         """What closing may raise when there is nothing left to close."""
-        return (*self.connection_errors, *self.channel_errors, OperationalError, OSError)
+        return (*self.connection_errors, *self.channel_errors, OperationalError, AMQPError, OSError)
 
     def collect(self, socket_timeout: float | None = None) -> None:
         """Drop a connection that may be broken: what fails on the way is ignored.
