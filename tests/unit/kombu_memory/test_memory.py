@@ -128,27 +128,30 @@ def test_one_message_wakes_one_of_many_waiting_consumers(connect):
     assert got == {"one": 1}
 
 
-def test_messages_that_come_together_reach_all_who_wait(connect):
-    # Given two consumers of two queues, asleep
-    queues = [Queue("q1"), Queue("q2")]
-    both = threading.Barrier(3)
+def test_who_was_woken_for_one_message_and_takes_another_wakes_the_next(connect):
+    # Given one connection that waits for two queues, and one that waits for the second of them
+    first, second = Queue("q1"), Queue("q2")
     connections = [connect(), connect()]
+    both = threading.Barrier(3)
 
-    def consume(connection):
+    def consume(connection, queues):
         def receive(body, message):
             message.ack()
-            both.wait(PATIENCE)  # neither can take the other's message: each holds its own
+            both.wait(PATIENCE)  # neither comes back for the other's message
 
         with Consumer(connection, queues, callbacks=[receive]):
             connection.drain_events(timeout=PATIENCE)
 
-    threads = [start(lambda connection=connection: consume(connection)) for connection in connections]
+    threads = [start(lambda: consume(connections[0], [first, second]))]
+    asleep(connections[0])
+    threads.append(start(lambda: consume(connections[1], [second])))
     asleep(connections[0], waiting=2)
-    # When two messages come at once
+    # When it is woken for the second queue and finds a message in the first, whose turn it is
     producer = Producer(connect())
-    for queue in queues:
-        producer.publish("x", exchange="", routing_key=queue.name)
-    # Then both consumers have one
+    with connections[0].transport.broker.lock:
+        producer.publish("x", exchange="", routing_key="q2")
+        producer.publish("x", exchange="", routing_key="q1")
+    # Then the other one gets what it left
     both.wait(PATIENCE)
     for thread in threads:
         thread.join(PATIENCE)
