@@ -137,7 +137,7 @@ def test_who_was_woken_for_one_message_and_takes_another_wakes_the_next(connect)
     def consume(connection, queues):
         def receive(body, message):
             message.ack()
-            both.wait(PATIENCE)  # neither comes back for the other's message
+            both.wait(PATIENCE / 2)  # neither comes back for the other's message
 
         with Consumer(connection, queues, callbacks=[receive]):
             connection.drain_events(timeout=PATIENCE)
@@ -152,7 +152,7 @@ def test_who_was_woken_for_one_message_and_takes_another_wakes_the_next(connect)
         producer.publish("x", exchange="", routing_key="q2")
         producer.publish("x", exchange="", routing_key="q1")
     # Then the other one gets what it left
-    both.wait(PATIENCE)
+    both.wait(PATIENCE / 2)
     for thread in threads:
         thread.join(PATIENCE)
 
