@@ -316,8 +316,7 @@ class Rig:
     ) -> Iterator[Any]:
         """Inside, on the channel given, the broker has to answer with ``error`` (and with its reply code).
 
-        AMQP closes a channel after an error; where the broker did not, it is closed here, so that what follows
-        is the same everywhere.
+        The channel is not to be used afterwards: AMQP closes it.
         """
         self.sync(self.channel)
         channel = self.new_channel(connection)
@@ -325,8 +324,6 @@ class Rig:
             yield channel
             self.sync(channel)
         assert caught.value.reply_code == error.code  # type: ignore[attr-defined]
-        with suppress(*self.connection.channel_errors, *self.connection.connection_errors):
-            channel.close()
 
     # -- the end
 

@@ -15,6 +15,7 @@ Which tests have to pass follows from what the transport claims in ``implements`
 
 from __future__ import annotations
 
+from kombu.testing.conformance.arguments import TestArguments
 from kombu.testing.conformance.bindings import TestAlternateExchange, TestExchangeBindings
 from kombu.testing.conformance.connection import TestConnection, TestDeclaredCapabilities
 from kombu.testing.conformance.consume import TestCallbacks, TestConsume, TestGet, TestTurns
@@ -41,6 +42,7 @@ from kombu.testing.fixtures import connection_options, degradations, rig
 __all__ = (
     "TestAck",
     "TestAlternateExchange",
+    "TestArguments",
     "TestAutoDelete",
     "TestBatch",
     "TestBind",

@@ -65,10 +65,11 @@ class TestExchangeBindings:
             link(rig, source, middle, "key")
             rig.bind(queue, middle, "key")
         rig.bind(queue, source, "key")
+        far = rig.bound(right, "key")
         # When
         rig.publish("once", source, "key")
         # Then
-        assert rig.payloads(queue, 1) == ["once"]
+        assert rig.payloads(queue, 1) == rig.payloads(far, 1) == ["once"]
 
     def test_a_circle_ends(self, rig: Rig) -> None:
         # Given

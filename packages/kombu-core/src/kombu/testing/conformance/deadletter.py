@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kombu.exceptions import PreconditionFailed
 from kombu.testing.claims import requires
 
 if TYPE_CHECKING:
@@ -144,10 +143,6 @@ class TestDeadLetter:
         # Then
         assert rig.get(dead).payload == "kept"
         assert rig.payloads(dead, 0) == []
-
-    def test_a_key_without_exchange_is_refused(self, rig: Rig) -> None:
-        with rig.refuses(PreconditionFailed, match="x-dead-letter-routing-key") as channel:
-            rig.queue(channel=channel, dead_letter_routing_key="dead")
 
     @requires("max_length")
     def test_too_many(self, rig: Rig) -> None:

@@ -95,7 +95,7 @@ class TestHeaders:
         exchange, queue = rig.exchange("headers"), rig.queue()
         for name in ("a", "b"):
             rig.bind(queue, exchange, "", {"x-match": "any", name: "1"})
-        rig.publish("once", exchange, headers={"a": "1", "b": "1"})
+        rig.publish("once", exchange, "any key", headers={"a": "1", "b": "1"})
         assert rig.payloads(queue, 1) == ["once"]
 
     def test_an_unknown_match_is_refused(self, rig: Rig) -> None:

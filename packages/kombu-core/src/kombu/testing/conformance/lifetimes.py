@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kombu.exceptions import NotFound, PreconditionFailed, ResourceLocked
+from kombu.exceptions import NotFound, ResourceLocked
 from kombu.testing.claims import requires
 
 if TYPE_CHECKING:
@@ -200,8 +200,3 @@ class TestQueueExpires:
         # Then
         assert rig.exists(queue)
         self.unused(rig, queue)
-
-    @pytest.mark.parametrize("value", [0, -1, "soon"])
-    def test_an_impossible_time_is_refused(self, rig: Rig, value: Any) -> None:
-        with rig.refuses(PreconditionFailed, match="x-expires") as channel:
-            rig.queue(channel=channel, expires=value)

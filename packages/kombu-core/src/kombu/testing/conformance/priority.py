@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pytest
-
-from kombu.exceptions import PreconditionFailed
 from kombu.testing.claims import requires
 
 if TYPE_CHECKING:
@@ -85,10 +82,3 @@ class TestPriority:
         first.requeue()
         # Then: behind the greater, before its equals
         assert rig.payloads(queue, 4) == ["9/0", "5/1", "5/2", "1/0"]
-
-    @pytest.mark.parametrize("value", [256, -1, "high"])
-    def test_an_impossible_maximum_is_refused(self, rig: Rig, value: Any) -> None:
-        name = rig.name()
-        with rig.refuses(PreconditionFailed, match="x-max-priority") as channel:
-            rig.queue(name, channel=channel, max_priority=value)
-        assert not rig.exists(name)

@@ -186,7 +186,7 @@ class TestRequeue:
         # Given
         exchange = rig.exchange("fanout")
         source, sibling = rig.bound(exchange), rig.bound(exchange)
-        rig.publish("a", exchange)
+        rig.publish("a", exchange, "any key")
         message = rig.get(source, no_ack=False)
         # When
         message.requeue()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pytest
-
-from kombu.exceptions import PreconditionFailed
 from kombu.testing.claims import requires
 
 if TYPE_CHECKING:
@@ -148,15 +145,3 @@ class TestMessageTtl:
         message = rig.get(queue)
         assert message.payload == "long"
         assert message.properties["expiration"] == "60000"
-
-    @pytest.mark.parametrize("value", ["soon", "-1", "1.5", ""])
-    def test_an_impossible_expiration_is_refused(self, rig: Rig, value: str) -> None:
-        queue = rig.queue()
-        with rig.refuses(PreconditionFailed, match="expiration") as channel:
-            rig.send(queue, "hello", expiration=value, channel=channel)
-        assert rig.payloads(queue, 0) == []
-
-    @pytest.mark.parametrize("value", [-1, "soon"])
-    def test_an_impossible_ttl_is_refused(self, rig: Rig, value: Any) -> None:
-        with rig.refuses(PreconditionFailed, match="x-message-ttl") as channel:
-            rig.queue(channel=channel, message_ttl=value)
