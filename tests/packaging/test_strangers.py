@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from .conftest import LEFTOVERS, PIP, ROOT, run
 
 SERIALIZER = {
@@ -36,6 +38,7 @@ register_args = (encode, decode, "application/x-shout", "utf-8")
 }
 
 
+@pytest.mark.timeout(600)  # a whole conformance run, on files
 def test_the_template_transport_passes_conformance_beside_ours(make_environment: Any, tmp_path: Path) -> None:
     # Given a copy of template/, built as its author would, in an environment with our wheels,
     project = tmp_path / "transport"
