@@ -228,7 +228,7 @@ class Transport(ABC):
 
     @abstractmethod
     def close_channel(self, connection: Any) -> None:
-        """Close one channel (the historic name of the argument is misleading: it is the channel)."""
+        """Close one channel; it is the channel that is given, whatever the argument is called."""
 
     @abstractmethod
     def drain_events(self, connection: Any, **kwargs: Any) -> Any:

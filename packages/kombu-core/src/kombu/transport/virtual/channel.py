@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import RecoverableConnectionError
 from kombu.utils.uuid import uuid
@@ -26,6 +26,12 @@ class Channel(ConsumeVerbs):
     do_restore = True
     #: Options taken from ``Connection(transport_options=...)`` as attributes.
     from_transport_options: tuple[str, ...] = ("body_encoding", "deadletter_queue")
+
+    #: Whether fanout exchanges work, for transports that say so.
+    supports_fanout = False
+
+    if not TYPE_CHECKING:  # set by the constructor; named here for who lists the contract
+        events = qos = state = None
 
     def __init__(self, connection: Any, **kwargs: Any) -> None:
         self.connection = connection

@@ -142,6 +142,9 @@ STANDARD_EXCHANGE_TYPES: dict[str, type[ExchangeType]] = {
 class BrokerState(Topology):
     """The topology, also by the names that transports have called for years."""
 
+    if not TYPE_CHECKING:  # set by the constructor; named here for who lists the contract
+        exchanges = None
+
     def __init__(self, exchanges: Mapping[str, Any] | None = None, vhost: str = "/") -> None:
         super().__init__(vhost)
         if exchanges:

@@ -13,12 +13,12 @@ from kombu.transport import base
 from kombu.utils import deadline
 from kombu.utils.scheduling import FairCycle
 
+from .channel import Channel as _Channel
 from .exchange import BrokerState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .channel import Channel as _Channel
     from .ledger import Subscription
 
 __all__ = ("Management", "Transport")
@@ -52,7 +52,7 @@ class Transport(base.Transport):
     message instead of looking again every ``polling_interval`` seconds.
     """
 
-    Channel: ClassVar[type[Any]]
+    Channel: ClassVar[type[Any]] = _Channel
     Cycle: ClassVar[type[Any]] = FairCycle
     Management = Management
 
@@ -83,9 +83,15 @@ class Transport(base.Transport):
     #: True while :meth:`wait` sleeps and :meth:`wake` can end it.
     sleeping = False
 
+    #: The open channels.
+    channels: list[_Channel]
+
+    if not TYPE_CHECKING:  # set by the constructor; named here for who lists the contract
+        channels = state = None
+
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
-        self.channels: list[_Channel] = []
+        self.channels = []
         self.lock: Any = RLock()
         self.state: BrokerState = getattr(self, "global_state", None) or BrokerState()
         self._subscriptions: list[Subscription] = []
@@ -122,9 +128,9 @@ class Transport(base.Transport):
         self.channels.append(channel)
         return channel
 
-    def close_channel(self, connection: Any) -> None:
+    def close_channel(self, channel: Any) -> None:
         """Close the channel."""
-        connection.close()
+        channel.close()
 
     def forget_channel(self, channel: _Channel) -> None:
         """The channel is closing."""
