@@ -36,6 +36,9 @@ RATIO_FREE = 8 * MIB
 #: What the decoder of an lzma body may use for its dictionary; the highest preset needs 65 MiB.
 LZMA_MEMORY = 128 * MIB
 
+#: The window that any decoder of zstd has to support (RFC 8878 section 3.1.1.1.2).
+ZSTD_WINDOW = 8 * MIB
+
 _aliases: dict[str, str] = {}
 _encoders: dict[str, Callable[[bytes], bytes]] = {}
 _decoders: dict[str, Callable[[bytes], bytes]] = {}
@@ -261,7 +264,13 @@ def _zstd_decompress(body: bytes) -> bytes:
     size = zstandard.frame_content_size(body)
     if size > limit:
         raise _too_large(limit)
-    decompressor = zstandard.ZstdDecompressor(max_window_size=max(limit, MIB))
+    decompressor = zstandard.ZstdDecompressor(max_window_size=max(limit, ZSTD_WINDOW))
+    if size == 0:
+        # The library does not look into a frame that says it is empty: whether that is all there is, we check.
+        frame = decompressor.decompressobj()
+        if len(body) > 64 or frame.decompress(body) or not frame.eof or frame.unused_data:
+            raise DecodeError("the compressed body is damaged")
+        return b""
     if size < 0:
         # The frame does not say how large it is: see how far a bounded read comes, then make room for just that.
         with decompressor.stream_reader(body, read_across_frames=False) as reader:
@@ -274,7 +283,7 @@ def _zstd_decompress(body: bytes) -> bytes:
 
 register(_zlib_compress, _zlib_decompress, "application/x-gzip", ["gzip", "zlib"])
 register(_bz2_compress, _bz2_decompress, "application/x-bz2", ["bzip2", "bzip"])
-register(_lzma_compress, _lzma_decompress, "application/x-lzma", ["lzma", "xz"])
 register(_brotli_compress, _brotli_decompress, "application/x-brotli", ["brotli"])
+register(_lzma_compress, _lzma_decompress, "application/x-lzma", ["lzma", "xz"])
 register(_zstd_compress, _zstd_decompress, "application/zstd", ["zstd", "zstandard"])
 _libraries.update({"application/x-brotli": "brotli", "application/zstd": "zstandard"})

@@ -110,13 +110,12 @@ class SerializerRegistry:
             content_type: the MIME type that its messages carry.
             content_encoding: ``utf-8``, ``us-ascii`` or ``binary``: what the encoder returns.
 
-        Decoding a type that is new here is refused until a consumer accepts it or :meth:`enable` is called.
+        What a program registers itself it also decodes; :meth:`disable` leaves that to consumers that accept it, as
+        it is for serializers found by entry point, for pickle, yaml and msgpack.
         """
         if encoder is not None:
             self._encoders[name] = codec(content_type, content_encoding, encoder)
         if decoder is not None:
-            if content_type not in self._decoders:
-                self._disabled_content_types.add(content_type)
             self._decoders[content_type] = decoder
         if decoder is not None or content_type not in self._decoders:
             self.type_to_name[content_type] = name
@@ -148,6 +147,8 @@ class SerializerRegistry:
 
     def _content_type_of(self, name: str) -> str:
         if "/" in name:
+            if not self._plugins_loaded and name not in self.type_to_name:
+                self._load_all_plugins()
             return name
         if name not in self.name_to_type:
             self._load_plugin(name)
@@ -168,9 +169,14 @@ class SerializerRegistry:
             SerializerNotInstalled: no such serializer.
             EncodeError: it cannot encode ``data``; the cause is chained.
         """
-        if serializer:
-            if serializer == "raw":
-                return raw_encode(data)
+        content_type: Any
+        content_encoding: Any
+        encoder: Any
+        if serializer == "raw":
+            text = isinstance(data, str)
+            content_type, content_encoding = "application/data", "utf-8" if text else "binary"
+            encoder = str_to_bytes
+        elif serializer:
             found = self._encoders.get(serializer) or self._find_encoder(serializer)
             content_type, content_encoding, encoder = found
         elif isinstance(data, bytes):
@@ -274,6 +280,9 @@ class SerializerRegistry:
                 f"serializer {name!r} of {self._plugins.distribution(name)} is not a tuple (encoder, decoder, "
                 f"content type, content encoding)"
             ) from exc
+        # Being installed is not being trusted.
+        if content_type not in self._decoders:
+            self._disabled_content_types.add(content_type)
         self.register(name, encoder, decoder, content_type, content_encoding)
 
     def _load_all_plugins(self) -> None:
@@ -381,5 +390,5 @@ register_pickle()
 register_yaml()
 register_msgpack()
 registry._set_default_serializer("json")
-registry.enable("json")
+disable_insecure_serializers()
 registry._use_plugins("kombu.serializers")

@@ -213,14 +213,14 @@ def _pauses(start: float, step: float, longest: float) -> Iterator[float]:
 
 def _pause(seconds: float, callback: Callable[[], Any] | None, cause: BaseException) -> None:
     """Sleep, at most a second at a time so that ``callback`` is called, and not beyond the deadline in force."""
-    until = monotonic() + seconds
     while seconds > 0:
         try:
             left = remaining(1.0)
         except DeadlineExceeded as exc:
             raise exc from cause
-        sleep(min(seconds, 1.0 if left is None else left))
-        seconds = until - monotonic()
+        nap = min(seconds, 1.0 if left is None else left)
+        sleep(nap)
+        seconds -= nap
         if callback is not None and seconds > 0:
             callback()
 
