@@ -1,0 +1,309 @@
+"""The socket under a connection: never blocking by itself, so that every wait has an end.
+
+Reading and writing try first and wait with ``poll`` when there is nothing to do. Writing is for one thread at a
+time (``write_lock``), so heartbeats go out between frames and never inside of one.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import ssl
+from struct import unpack_from
+from threading import Lock, RLock
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from amqp.transport import AMQP_PROTOCOL_HEADER, _AbstractTransport
+
+from kombu.exceptions import DeadlineExceeded
+from kombu.utils.deadline import remaining
+from kombu_amqp.errors import ConnectionLost, FrameError, NoReply
+
+if TYPE_CHECKING:
+    from kombu_amqp.tls import Tls
+
+__all__ = ("WRITE_TIMEOUT", "Socket", "wait_for")
+
+#: Seconds that the broker may take to accept what is written, when neither a deadline nor ``write_timeout`` is set.
+WRITE_TIMEOUT = 30.0
+
+#: Bytes asked of the kernel at a time, and gathered before they are written when several messages go out together.
+CHUNK = 1 << 16
+BATCH = 1 << 18
+
+_AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def wait_for(sock: Any, writing: bool, seconds: float | None) -> bool:
+    """Wait until the socket can be read or written; whether it can."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT if writing else select.POLLIN)
+        return bool(poll.poll(None if seconds is None else max(0, int(seconds * 1000 + 0.999))))
+    ready = select.select([] if writing else [sock], [sock] if writing else [], [], seconds)
+    return any(ready)
+
+
+class Socket(_AbstractTransport):  # type: ignore[misc]
+    """A connected socket, plain or with TLS, that reads whole frames and writes whole buffers.
+
+    Arguments:
+        host: ``name:port``.
+        connect_timeout: seconds for looking up, connecting and the TLS handshake together.
+        tls: how to verify the broker; None is a plain connection.
+        write_timeout: seconds that one write may take when no deadline is in force.
+    """
+
+    def __init__(self, host: str, connect_timeout: float | None, tls: Tls | None, **options: Any) -> None:
+        super().__init__(host, connect_timeout=connect_timeout, **options)
+        self.tls = tls
+        self.write_lock = RLock()
+        # OpenSSL's object is for one thread at a time; reading and writing only ever hold this for a moment.
+        self._io_lock: Any = Lock() if tls is not None else None
+        #: What to raise in place of "connection lost": set by who shuts the socket down and knows why.
+        self.fault: BaseException | None = None
+        #: Moment at which :meth:`read_frame` stops waiting; None is never.
+        self.read_until: float | None = None
+        self.frame_max = 0
+        self._buffer = b""
+        self._position = 0
+        self._gathered: list[bytes] | None = None
+        self._gathered_size = 0
+
+    # -- connecting
+
+    def connect(self) -> None:
+        """Connect, try each address of the host in turn, all within ``connect_timeout``."""
+        if self.connected:
+            return
+        until = None if self.connect_timeout is None else monotonic() + self.connect_timeout
+        try:
+            self._connect_by(until)
+            self._set_socket_options(self.socket_settings)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if self.tls is not None:
+                self.sock.settimeout(_left(until))
+                self.sock = self.tls.wrap(self.sock, self.host)
+            self.sock.settimeout(0)
+            self.connected = True
+            self.write(AMQP_PROTOCOL_HEADER)
+        except BaseException:
+            self.connected = False
+            if self.sock is not None:
+                self.sock.close()
+                self.sock = None
+            raise
+
+    def _connect_by(self, until: float | None) -> None:
+        error: OSError | None = None
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            self.host, self.port, socket.AF_UNSPEC, socket.SOCK_STREAM, socket.IPPROTO_TCP
+        ):
+            self.sock = socket.socket(family, kind, protocol)
+            try:
+                self.sock.settimeout(_left(until))
+                self.sock.connect(address)
+                return
+            except OSError as exc:
+                error = exc
+                self.sock.close()
+                self.sock = None
+        raise error or OSError(f"{self.host!r} has no address")
+
+    # -- reading
+
+    def read_frame(self) -> tuple[int, int, bytes] | None:  # type: ignore[override]
+        """The next frame as (type, channel, payload); None when ``read_until`` has come.
+
+        Raises:
+            FrameError: what comes is not AMQP 0-9-1.
+            ConnectionLost: the broker closed the connection.
+        """
+        buffer, start = self._buffer, self._position
+        while True:
+            available = len(buffer) - start
+            if available >= 8:
+                kind, channel, size = unpack_from(">BHI", buffer, start)
+                if self.frame_max and size > self.frame_max:
+                    self._malformed(f"a frame of {size} bytes, more than the {self.frame_max} agreed on")
+                end = start + 8 + size
+                if available >= size + 8:
+                    if buffer[end - 1] != 0xCE:
+                        self._malformed(f"a frame that ends in {buffer[end - 1]:#04x} and not in 0xce")
+                    self._position = end
+                    return kind, channel, buffer[start + 7 : end - 1]
+            chunk = self._receive()
+            if chunk is None:
+                return None
+            buffer = self._buffer = buffer[start:] + chunk
+            start = self._position = 0
+
+    def _malformed(self, what: str) -> NoReturn:
+        error = FrameError(f"the broker sent {what}")
+        self.shut(error)
+        raise error
+
+    @property
+    def has_buffered(self) -> bool:
+        """Whether bytes were received that are not read yet: no descriptor announces them."""
+        return self._position < len(self._buffer)
+
+    def _receive(self) -> bytes | None:
+        """Some bytes, or None when the time is over."""
+        while True:
+            sock = self.sock
+            if sock is None or not self.connected:
+                self._raise_lost(None)
+            try:
+                if self._io_lock is None:
+                    chunk = sock.recv(CHUNK)
+                else:
+                    with self._io_lock:
+                        chunk = sock.recv(CHUNK)
+            except _AGAIN as exc:
+                left = None if self.read_until is None else self.read_until - monotonic()
+                if left is not None and left <= 0:
+                    return None
+                wait_for(sock, isinstance(exc, ssl.SSLWantWriteError), left)
+            except (OSError, ValueError) as exc:
+                self._raise_lost(exc)
+            else:
+                if not chunk:
+                    self._raise_lost(None)
+                return chunk  # type: ignore[no-any-return]
+
+    # -- writing
+
+    def write(self, data: Any) -> None:
+        """Write all of ``data``, which is one or more whole frames.
+
+        Raises:
+            DeadlineExceeded, NoReply: the broker did not take it in time; the connection is given up, since
+                nobody knows how much of it arrived.
+        """
+        lock = self.write_lock
+        if not lock.acquire(False) and not lock.acquire(timeout=remaining(self._patience) or 0):
+            raise NoReply("another thread is still writing to this connection")
+        try:
+            if self._gathered is not None:
+                return self._gather(bytes(data))
+            self._send(data)
+        finally:
+            lock.release()
+
+    def _send(self, data: Any) -> None:
+        try:
+            sent = self._try_send(data)
+            if sent != len(data):
+                self._send_rest(memoryview(data)[sent:])
+        except (NoReply, DeadlineExceeded) as exc:
+            self.shut(exc)
+            raise
+        except (OSError, ValueError) as exc:
+            self._raise_lost(exc)
+
+    def try_write(self, data: bytes) -> None:
+        """Write ``data`` unless that would have to wait; the caller holds ``write_lock``."""
+        if self._gathered is None:
+            sent = self._try_send(data)
+            if 0 < sent < len(data):
+                self._send(data[sent:])
+
+    def _try_send(self, data: Any) -> int:
+        sock = self.sock
+        if sock is None or not self.connected:
+            self._raise_lost(None)
+        try:
+            if self._io_lock is None:
+                return sock.send(data)  # type: ignore[no-any-return]
+            with self._io_lock:
+                return sock.send(data)  # type: ignore[no-any-return]
+        except _AGAIN:
+            return 0
+
+    def _send_rest(self, data: memoryview) -> None:
+        limit = remaining(self._patience)
+        until = monotonic() + (limit or 0)
+        while data:
+            left = until - monotonic()
+            if left <= 0 or not wait_for(self.sock, True, left):
+                remaining()
+                raise NoReply(f"the broker did not take what was written within {limit:g} s")
+            data = data[self._try_send(data) :]
+
+    def _gather(self, data: bytes) -> None:
+        self._gathered.append(data)  # type: ignore[union-attr]
+        self._gathered_size += len(data)
+        if self._gathered_size >= BATCH:
+            self.flush()
+
+    def gather(self) -> None:
+        """Keep what is written from now on, until :meth:`flush`; the caller holds ``write_lock`` meanwhile."""
+        self._gathered, self._gathered_size = [], 0
+
+    def flush(self, end: bool = False) -> None:
+        """Write what was gathered, in one go; ``end`` stops gathering."""
+        gathered = b"".join(self._gathered or ())
+        self._gathered, self._gathered_size = (None if end else []), 0
+        if gathered:
+            self._send(gathered)
+
+    @property
+    def _patience(self) -> float:
+        return self.write_timeout or WRITE_TIMEOUT
+
+    # -- the end
+
+    def _raise_lost(self, error: BaseException | None) -> NoReturn:
+        self.connected = False
+        if self.fault is not None:
+            raise self.fault
+        lost = ConnectionLost(f"the connection to the broker is lost: {error or 'the broker closed it'}")
+        lost.errno = getattr(error, "errno", None) or errno.ECONNRESET
+        raise lost from error
+
+    def shut(self, fault: BaseException | None = None) -> None:
+        """Give the connection up, from any thread: who reads or writes is woken and raises ``fault``."""
+        if self.fault is None:
+            self.fault = fault
+        self.connected = False
+        sock = self.sock
+        if sock is not None:
+            try:
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self) -> None:
+        """Close the socket; doing it twice does no harm."""
+        self.connected = False
+        sock = self.sock
+        if sock is None:
+            return
+        held = self.write_lock.acquire(timeout=1)
+        try:
+            self.sock = None
+            if self.tls is not None:
+                try:
+                    sock.unwrap()  # says goodbye and does not wait for the answer
+                except (OSError, ValueError):
+                    pass
+            try:
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                pass
+            sock.close()
+        finally:
+            if held:
+                self.write_lock.release()
+
+
+def _left(until: float | None) -> float | None:
+    if until is None:
+        return None
+    left = until - monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out while connecting")
+    return left
