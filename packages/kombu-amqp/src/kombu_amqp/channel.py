@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from logging import getLogger
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import amqp
 from amqp import spec
@@ -16,7 +16,7 @@ from amqp import spec
 from kombu.transport.base import StdChannel
 from kombu.utils.uuid import uuid
 from kombu_amqp import errors
-from kombu_amqp.message import Message
+from kombu_amqp.message import Message, Outgoing, delivered
 from kombu_amqp.publish import PublishVerbs
 from kombu_amqp.replies import Waits
 
@@ -36,8 +36,9 @@ _ANY_THREAD = frozenset(
 class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[misc]
     """A channel of a :class:`kombu_amqp.Connection`."""
 
-    Message = Message
+    Message: ClassVar[type[Any]] = Message
     events: dict[str, set[Any]]
+    no_ack_consumers: set[str]
 
     def __init__(self, connection: Any, channel_id: int | None = None, on_open: Any = None) -> None:
         self._init_waiting()
@@ -104,7 +105,8 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
         if connection.is_closing:
             return
         if self.is_closing:  # both at once: that was the answer
-            return self._on_close_ok()
+            self._on_close_ok()
+            return
         error = errors.error_for_code(reply_code, reply_text, (class_id, method_id), errors.ChannelError)
         self.closed_by = error
         self._release_number()
@@ -166,9 +168,9 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
         content_encoding: str | None = None,
         headers: Any = None,
         properties: Any = None,
-        _Message: Any = amqp.Message,
+        _Message: Any = Outgoing,
     ) -> Any:
-        """What :meth:`basic_publish` takes."""
+        """What :meth:`basic_publish` takes: any object with ``body`` and ``properties``."""
         return _Message(
             body,
             priority=priority,
@@ -178,9 +180,9 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
             **properties or {},
         )
 
-    def message_to_python(self, raw_message: Any) -> Message:
-        """A delivery as :class:`kombu_amqp.Message`."""
-        return self.Message(raw_message, channel=self)
+    def message_to_python(self, raw_message: Any) -> Any:
+        """A delivery as :class:`kombu_amqp.Message`, which it is already when it comes from a consumer."""
+        return raw_message if isinstance(raw_message, Message) else self.Message(raw_message, channel=self)
 
     def flow(self, active: bool = True) -> Any:
         """Ask the broker to go on sending. RabbitMQ cannot be asked to stop: limit it by :meth:`basic_qos`."""
@@ -266,21 +268,33 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
         if not self.is_open:
             self._ready()
 
-    def _on_basic_deliver(
-        self, consumer_tag: str, delivery_tag: int, redelivered: bool, exchange: str, routing_key: str, msg: Any
+    def on_delivery(
+        self,
+        consumer_tag: str,
+        delivery_tag: int,
+        redelivered: bool,
+        exchange: str,
+        routing_key: str,
+        properties: dict[str, Any],
+        body: bytes,
     ) -> None:
+        """A message for a consumer."""
+        if self.is_closing:
+            return
         tag = self._last_tag = delivery_tag + self._tag_base
-        msg.channel = self
-        msg.delivery_info = {
+        info = {
             "consumer_tag": consumer_tag,
             "delivery_tag": tag,
             "redelivered": redelivered,
             "exchange": exchange,
             "routing_key": routing_key,
         }
-        if self.connection.waiting is not None:
-            return self.connection.defer(self._deliver, consumer_tag, msg)  # type: ignore[no-any-return]
-        self._deliver(consumer_tag, msg)
+        message = delivered(self.Message, self, body, tag, properties, info)
+        if self.connection.waiting is None:
+            callback = self.callbacks.get(consumer_tag)
+            if callback is not None:
+                return callback(message)  # type: ignore[no-any-return]
+        self.connection.defer(self._deliver, consumer_tag, message)
 
     def _deliver(self, consumer_tag: str, msg: Any) -> None:
         callback = self.callbacks.get(consumer_tag)
@@ -322,17 +336,22 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
 
     # -- settling
 
-    def basic_ack(self, delivery_tag: int, multiple: bool = False, argsig: str = "Lb") -> Any:
+    def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
         """Acknowledge a delivery."""
         number = self._current(delivery_tag, "acknowledged")
         if number is not None:
-            return Waits.send_method(self, spec.Basic.Ack, argsig, (number, multiple))
+            self._wire().ack(self.channel_id, number, multiple)
 
-    def basic_reject(self, delivery_tag: int, requeue: bool = False, argsig: str = "Lb") -> Any:
+    def basic_reject(self, delivery_tag: int, requeue: bool = False) -> None:
         """Refuse a delivery: to be dropped or dead-lettered, or with ``requeue`` delivered again."""
         number = self._current(delivery_tag, "rejected")
         if number is not None:
-            return Waits.send_method(self, spec.Basic.Reject, argsig, (number, requeue))
+            self._wire().reject(self.channel_id, number, requeue)
+
+    def _wire(self) -> Any:
+        if self.connection is None or self.connection.wire is None:
+            raise self._closed()
+        return self.connection.wire
 
     def _current(self, delivery_tag: int, what: str) -> int | None:
         """The broker's number for the tag; None when it has forgotten the delivery."""

@@ -7,11 +7,8 @@ only write, whole frames at a time, and may be done from any thread.
 
 from __future__ import annotations
 
-from collections import deque
-from logging import getLogger
-from threading import Event, RLock
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from threading import RLock
+from typing import Any
 
 import amqp
 from amqp import spec
@@ -21,26 +18,20 @@ from kombu.utils.deadline import deadline_scope, remaining
 from kombu_amqp import errors
 from kombu_amqp.channel import Channel
 from kombu_amqp.heartbeat import Heartbeats
-from kombu_amqp.replies import Waits, limit_for, out_of_time
+from kombu_amqp.reading import Reads
+from kombu_amqp.replies import Waits
 from kombu_amqp.sockets import Socket
 from kombu_amqp.tls import tls_from
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from kombu_amqp.wire import HEARTBEAT_FRAME, Wire
 
 __all__ = ("Connection",)
-
-logger = getLogger("kombu.transport.pyamqp")
 
 #: Seconds for an answer of the broker, and for a blocked connection, unless the options say otherwise.
 REPLY_TIMEOUT = 30.0
 BLOCKED_TIMEOUT = 30.0
 
-#: Seconds after which a publisher looks whether the broker has said anything.
-LOOK_EVERY = 0.005
 
-
-class Connection(Waits, amqp.Connection):  # type: ignore[misc]
+class Connection(Reads, Waits, amqp.Connection):
     """An AMQP 0-9-1 connection.
 
     Arguments:
@@ -71,27 +62,18 @@ class Connection(Waits, amqp.Connection):  # type: ignore[misc]
     ) -> None:
         super().__init__(host, *args, **options)
         self._init_waiting()
+        self._init_reading()
         self.tls = tls_from(self.ssl)
         #: The :class:`kombu.Connection` this belongs to.
         self.client: Any = None
         self.reply_timeout = reply_timeout or self.read_timeout or REPLY_TIMEOUT
         self.blocked_timeout = BLOCKED_TIMEOUT if blocked_timeout is None else blocked_timeout
         self.background_heartbeat = background_heartbeat
-        #: What the broker said when it blocked this connection; None when it takes messages.
-        self.blocked: str | None = None
-        self.blocked_since: float | None = None
-        self._unblocked = Event()
-        self._unblocked.set()
-        self._reading = RLock()
-        #: Whether some call waits for the broker, so that deliveries have to wait for ``drain_events``.
-        self.waiting: Any = None
-        self._deferred: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        #: Called when something was deferred; set by the event loop.
-        self.on_deferred: Callable[[], Any] | None = None
         #: Queues declared here that are known to be quorum queues.
         self.quorum_queues: set[str] = set()
         self._heartbeats: Heartbeats | None = None
-        self._looked = 0.0
+        #: Frames in and out, while connected.
+        self.wire: Any = None
         self._gone = False
 
     # -- connecting
@@ -113,13 +95,12 @@ class Connection(Waits, amqp.Connection):  # type: ignore[misc]
                     socket_settings=self.socket_settings,
                 )
                 self._transport.connect()
-                self.on_inbound_frame = self.frame_handler_cls(self, self.on_inbound_method)
-                self.frame_writer = self.frame_writer_cls(self, self._transport)
+                self.wire = Wire(self, self._transport)
+                self.frame_writer = self.wire.write_frame
                 self.await_reply(self, lambda: self._handshake_complete, None, spec.Connection.OpenOk)
             except BaseException:
                 self.collect()
                 raise
-        self._transport.frame_max = self.frame_max
         if self.heartbeat and self.background_heartbeat:
             self._heartbeats = Heartbeats(self, self.heartbeat)
         return callback() if callback else None
@@ -168,156 +149,6 @@ class Connection(Waits, amqp.Connection):  # type: ignore[misc]
         properties = self.server_properties
         return properties.get("product") == "RabbitMQ" and _version(properties.get("version")) >= (4,)
 
-    # -- reading
-
-    def blocking_read(self, timeout: float | None = None) -> Any:
-        """Read and handle one frame; whether it made an event.
-
-        Raises:
-            TimeoutError: ``timeout`` seconds went by.
-        """
-        event = self._read_one(None if timeout is None else monotonic() + timeout)
-        if event is None:
-            raise TimeoutError("timed out")
-        return event
-
-    def _read_one(self, until: float | None) -> bool | None:
-        transport = self._transport
-        if transport is None or self.channels is None:
-            raise self._closed()
-        transport.read_until = until
-        frame = transport.read_frame()
-        if frame is None:
-            return None
-        try:
-            return bool(self._on_inbound_frame(frame))
-        except AMQPError as exc:
-            if isinstance(exc, errors._Both):
-                raise
-            errors.raise_translated(exc)
-
-    def drain_events(self, timeout: float | None = None) -> None:
-        """Wait for one event and have it handled.
-
-        Arguments:
-            timeout: seconds; None waits for the option ``read_timeout``, which has no default.
-
-        Raises:
-            TimeoutError: nothing came in time, whatever else (heartbeats, parts of a message) came.
-            ConnectionInUse: another thread waits on this connection.
-        """
-        limit = remaining(self.read_timeout if timeout is None else timeout)
-        self._take_reading()
-        outer, self.waiting = self.waiting, None
-        try:
-            if self._deferred:
-                fun, args = self._deferred.popleft()
-                fun(*args)
-                return
-            until = None if limit is None else monotonic() + limit
-            while True:
-                event = self._read_one(until)
-                if event is None:
-                    raise TimeoutError("timed out")
-                if event:
-                    return
-        finally:
-            self.waiting = outer
-            self._reading.release()
-
-    def _take_reading(self) -> None:
-        if not self._reading.acquire(blocking=False):
-            raise errors.ConnectionInUse(
-                "another thread is waiting for the broker on this connection: give each thread a connection of"
-                " its own (kombu.pools)"
-            )
-
-    def defer(self, fun: Callable[..., Any], *args: Any) -> None:
-        """Have ``fun(*args)`` called by the next :meth:`drain_events`."""
-        self._deferred.append((fun, args))
-        if self.on_deferred is not None:
-            self.on_deferred()
-
-    @property
-    def has_pending(self) -> bool:
-        """Whether there is work that the descriptor does not announce."""
-        return bool(self._deferred) or (self._transport is not None and self._transport.has_buffered)
-
-    def await_reply(
-        self, waiter: Any, done: Callable[[], bool], timeout: float | None, method: Any
-    ) -> None:
-        """Read until ``done()``, keeping deliveries for later.
-
-        A broker that says nothing at all meanwhile is taken for dead: the connection is given up.
-
-        Raises:
-            DeadlineExceeded, NoReply: see :meth:`Waits.wait`.
-        """
-        limit = limit_for(timeout, self.reply_timeout)
-        until, heard = monotonic() + limit, self.bytes_recv
-        self._take_reading()
-        outer, self.waiting = self.waiting, waiter
-        try:
-            while not done():
-                if self._read_one(until) is None:
-                    error = out_of_time(method, limit)
-                    if self.bytes_recv == heard and self.blocked is None:
-                        self._transport.shut(error)
-                    raise error
-        finally:
-            self.waiting = outer
-            self._reading.release()
-
-    def look(self, waiter: Any) -> None:
-        """Handle what has come meanwhile, without waiting; deliveries are kept for later."""
-        self._looked = monotonic()
-        if not self._reading.acquire(blocking=False):
-            return  # (who is reading handles it)
-        outer, self.waiting = self.waiting, waiter
-        try:
-            while self._read_one(0.0) is not None:
-                pass
-        finally:
-            self.waiting = outer
-            self._reading.release()
-
-    def before_publish(self, waiter: Any) -> None:
-        """See whether the broker takes messages, and wait for it when it doesn't.
-
-        Raises:
-            ConnectionBlocked: it still doesn't after ``blocked_timeout``.
-            DeadlineExceeded: the deadline in force has passed before that.
-        """
-        if monotonic() - self._looked > LOOK_EVERY:
-            self.look(waiter)
-        if self.blocked is not None:
-            self._await_unblocked(waiter)
-
-    def _await_unblocked(self, waiter: Any) -> None:
-        limit = remaining(self.blocked_timeout) or 0.0
-        if not self._reading.acquire(blocking=False):
-            self._unblocked.wait(limit)  # another thread reads
-        else:
-            outer, self.waiting = self.waiting, waiter
-            until = monotonic() + limit
-            try:
-                while self.blocked is not None and self._read_one(until) is not None:
-                    pass
-            finally:
-                self.waiting = outer
-                self._reading.release()
-        if self.blocked is not None:
-            self.raise_blocked()
-
-    def raise_blocked(self) -> None:
-        """Raise the error for a broker that still takes no messages."""
-        remaining()
-        raise errors.ConnectionBlocked(
-            f"the broker takes no messages: {self.blocked}; waited {self.blocked_timeout:g} s"
-            " (transport option blocked_timeout)",
-            self.blocked or "",
-        )
-
     def on_inbound_method(self, channel_id: int, method_sig: Any, payload: Any, content: Any) -> Any:
         """A whole method has come for a channel."""
         if self.channels is None:
@@ -346,24 +177,6 @@ class Connection(Waits, amqp.Connection):  # type: ignore[misc]
             raise
         return channel
 
-    # -- blocked by the broker
-
-    def _on_blocked(self, reason: str = "") -> Any:
-        self.blocked, self.blocked_since = reason or "no reason given", monotonic()
-        self._unblocked.clear()
-        logger.warning("%s: the broker takes no messages on this connection: %s", self.host, self.blocked)
-        if self.on_blocked:
-            return self.on_blocked(self.blocked)
-
-    def _on_unblocked(self) -> Any:
-        since, self.blocked, self.blocked_since = self.blocked_since, None, None
-        self._unblocked.set()
-        logger.warning(
-            "%s: the broker takes messages again, after %.1f s", self.host, monotonic() - (since or monotonic())
-        )
-        if self.on_unblocked:
-            return self.on_unblocked()
-
     # -- heartbeats
 
     def heartbeat_tick(self, rate: int = 2) -> None:
@@ -383,7 +196,7 @@ class Connection(Waits, amqp.Connection):  # type: ignore[misc]
     def send_heartbeat(self) -> None:
         """Send one now."""
         if self._transport is not None:
-            self._transport.write(b"\x08\x00\x00\x00\x00\x00\x00\xce")
+            self._transport.write(HEARTBEAT_FRAME)
 
     # -- the end
 
@@ -419,6 +232,8 @@ class Connection(Waits, amqp.Connection):  # type: ignore[misc]
         if transport is not None:
             if self.closed_by is None:
                 self.closed_by = transport.fault
+            if self.wire is not None:
+                self.wire.close()
             transport.close()
         channels, self.channels = self.channels, None
         for channel in [*(channels or {}).values()]:

@@ -220,41 +220,39 @@ class ConnectionInUse(ours.KombuError, RuntimeError):
     """Two threads waited for the broker on one connection at the same time; each thread needs its own."""
 
 
-_BY_CODE: dict[int, type[Any]] = {
-    error.code: error
-    for error in (
-        ContentTooLarge,
-        NoConsumers,
-        ConnectionForced,
-        InvalidPath,
-        AccessRefused,
-        NotFound,
-        ResourceLocked,
-        PreconditionFailed,
-        FrameError,
-        FrameSyntaxError,
-        InvalidCommand,
-        ChannelNotOpen,
-        UnexpectedFrame,
-        ResourceError,
-        NotAllowed,
-        AMQPNotImplementedError,
-        InternalError,
-    )
-}
+_WITH_CODE: tuple[type[Any], ...] = (
+    ContentTooLarge,
+    NoConsumers,
+    ConnectionForced,
+    InvalidPath,
+    AccessRefused,
+    NotFound,
+    ResourceLocked,
+    PreconditionFailed,
+    FrameError,
+    FrameSyntaxError,
+    InvalidCommand,
+    ChannelNotOpen,
+    UnexpectedFrame,
+    ResourceError,
+    NotAllowed,
+    AMQPNotImplementedError,
+    InternalError,
+)
+
+_BY_CODE: dict[int, type[Any]] = {error.code: error for error in _WITH_CODE}
+
+_ALL: tuple[type[Any], ...] = (
+    ConnectionError,
+    ChannelError,
+    RecoverableConnectionError,
+    RecoverableChannelError,
+    ConsumerCancelled,
+    *_BY_CODE.values(),
+)
 
 _BY_DRIVER: dict[type[BaseException], type[Any]] = {
-    base: error
-    for error in (
-        ConnectionError,
-        ChannelError,
-        RecoverableConnectionError,
-        RecoverableChannelError,
-        ConsumerCancelled,
-        *_BY_CODE.values(),
-    )
-    for base in error.__bases__
-    if base.__module__ == driver.__name__
+    base: error for error in _ALL for base in error.__bases__ if base.__module__ == driver.__name__
 }
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from amqp import spec
 from amqp.exceptions import AMQPError
-from amqp.serialization import dumps
 
 from kombu.exceptions import BatchPublishError, UnsupportedCapability
 from kombu.utils.deadline import deadline_scope
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ("PublishVerbs",)
-
-#: So many addresses are kept encoded for the next message.
-_ADDRESSES = 256
 
 
 class PublishVerbs:
@@ -35,7 +31,6 @@ class PublishVerbs:
     def _init_publishing(self) -> None:
         self.confirms = Confirms()
         self._confirm_selected = False
-        self._addresses: dict[tuple[str, str, bool, bool], bytes] = {}
 
     def _stop_confirming(self, error: BaseException) -> None:
         self._confirm_selected = False
@@ -127,7 +122,9 @@ class PublishVerbs:
             except BaseException as exc:
                 if not isinstance(exc, Exception):
                     raise
-                raise self._batch_error(messages, tags, exc) from exc
+                error = self._batch_error(messages, tags, exc)
+                assert error is not None
+                raise error from exc
             error = self._batch_error(messages, tags, None)
         finally:
             self.confirms.forget(tags)
@@ -136,24 +133,21 @@ class PublishVerbs:
             raise error
 
     def _write_many(self, messages: list[Any], tags: list[int]) -> None:
-        socket = self.connection.transport
-        with socket.write_lock:
-            socket.gather()
-            try:
-                for message, exchange, routing_key, options in messages:
-                    if options.get("delay") is not None:
-                        _refuse_delay()
-                    if self._confirm_selected:
-                        tags.append(self.confirms.sent(exchange, routing_key))
-                    self._write(
-                        message,
-                        exchange,
-                        routing_key,
-                        options.get("mandatory", False),
-                        options.get("immediate", False),
-                    )
-            finally:
-                socket.flush(end=True)
+        parts = []
+        for message, exchange, routing_key, options in messages:
+            if options.get("delay") is not None:
+                _refuse_delay()
+            flags = options.get("mandatory", False), options.get("immediate", False)
+            parts.append((exchange, routing_key, *flags, message.properties, message.body))
+        connection = self.connection
+        if self._confirm_selected:
+            tags += [self.confirms.sent(part[0], part[1]) for part in parts]
+        try:
+            connection.wire.publish_many(self.channel_id, parts)
+        except AMQPError as exc:
+            if isinstance(exc, errors.NoReply) and connection.blocked is not None:
+                connection.raise_blocked()
+            errors.raise_translated(exc)
 
     def _batch_error(
         self, messages: list[Any], tags: list[int], cause: Exception | None
@@ -166,8 +160,9 @@ class PublishVerbs:
         failed = [outcome for outcome in outcomes if outcome is not None]
         if not failed and cause is None:
             return None
+        why = failed[0] if failed else cause
         return BatchPublishError(
-            f"{len(failed)} of {len(messages)} messages were not published, or nobody knows: {failed[0] if failed else cause}",
+            f"{len(failed)} of {len(messages)} messages were not published, or nobody knows: {why}",
             outcomes=tuple(outcomes) if tags or cause is not None else (),
         )
 
@@ -184,22 +179,15 @@ class PublishVerbs:
             self._confirm_selected = True
 
     def _write(self, msg: Any, exchange: str, routing_key: str, mandatory: bool, immediate: bool) -> None:
-        key = (exchange, routing_key, mandatory, immediate)
-        address = self._addresses.get(key)
-        if address is None:
-            if len(self._addresses) >= _ADDRESSES:
-                self._addresses.clear()
-            address = self._addresses[key] = dumps("Bssbb", (0, *key))
         connection = self.connection
         try:
-            with connection.write_lock:
-                connection.frame_writer(1, self.channel_id, spec.Basic.Publish, address, msg)
+            connection.wire.publish(
+                self.channel_id, exchange, routing_key, mandatory, immediate, msg.properties, msg.body
+            )
         except AMQPError as exc:
-            errors.raise_translated(exc)
-        except errors.NoReply:
-            if connection.blocked is not None:
+            if isinstance(exc, errors.NoReply) and connection.blocked is not None:
                 connection.raise_blocked()
-            raise
+            errors.raise_translated(exc)
 
     def _await_confirms(self, tags: Iterable[int], confirm_timeout: float | None) -> None:
         pending, connection = self.confirms.pending, self.connection
@@ -230,14 +218,10 @@ class PublishVerbs:
                 connection._await_unblocked(self)
                 limit = None if confirm_timeout is None else max(0.0, confirm_timeout - monotonic() + since)
 
-    def _on_basic_ack(self, delivery_tag: int, multiple: bool) -> None:
-        self.confirms.settle(delivery_tag, multiple)
-        for callback in self.events.get("basic_ack", ()):
-            callback(delivery_tag, multiple)
-
-    def _on_basic_nack(self, delivery_tag: int, multiple: bool) -> None:
-        self.confirms.settle(delivery_tag, multiple, refused=True)
-        for callback in self.events.get("basic_nack", ()):
+    def on_confirm(self, delivery_tag: int, multiple: bool, taken: bool) -> None:
+        """The broker has taken, or refused, what was published."""
+        self.confirms.settle(delivery_tag, multiple, refused=not taken)
+        for callback in list(self.events.get("basic_ack" if taken else "basic_nack", ())):
             callback(delivery_tag, multiple)
 
     def _on_basic_return(

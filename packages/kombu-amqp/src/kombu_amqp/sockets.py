@@ -10,7 +10,6 @@ import errno
 import select
 import socket
 import ssl
-from struct import unpack_from
 from threading import Lock, RLock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,7 +18,7 @@ from amqp.transport import AMQP_PROTOCOL_HEADER, _AbstractTransport
 
 from kombu.exceptions import DeadlineExceeded
 from kombu.utils.deadline import remaining
-from kombu_amqp.errors import ConnectionLost, FrameError, NoReply
+from kombu_amqp.errors import ConnectionLost, NoReply
 
 if TYPE_CHECKING:
     from kombu_amqp.tls import Tls
@@ -29,9 +28,8 @@ __all__ = ("WRITE_TIMEOUT", "Socket", "wait_for")
 #: Seconds that the broker may take to accept what is written, when neither a deadline nor ``write_timeout`` is set.
 WRITE_TIMEOUT = 30.0
 
-#: Bytes asked of the kernel at a time, and gathered before they are written when several messages go out together.
+#: Bytes asked of the kernel at a time.
 CHUNK = 1 << 16
-BATCH = 1 << 18
 
 _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -46,8 +44,8 @@ def wait_for(sock: Any, writing: bool, seconds: float | None) -> bool:
     return any(ready)
 
 
-class Socket(_AbstractTransport):  # type: ignore[misc]
-    """A connected socket, plain or with TLS, that reads whole frames and writes whole buffers.
+class Socket(_AbstractTransport):
+    """A connected socket, plain or with TLS, that reads what there is and writes all it is given.
 
     Arguments:
         host: ``name:port``.
@@ -57,6 +55,8 @@ class Socket(_AbstractTransport):  # type: ignore[misc]
     """
 
     def __init__(self, host: str, connect_timeout: float | None, tls: Tls | None, **options: Any) -> None:
+        self.sock: Any = None
+        self.connected = False
         super().__init__(host, connect_timeout=connect_timeout, **options)
         self.tls = tls
         self.write_lock = RLock()
@@ -64,13 +64,8 @@ class Socket(_AbstractTransport):  # type: ignore[misc]
         self._io_lock: Any = Lock() if tls is not None else None
         #: What to raise in place of "connection lost": set by who shuts the socket down and knows why.
         self.fault: BaseException | None = None
-        #: Moment at which :meth:`read_frame` stops waiting; None is never.
+        #: Moment at which :meth:`receive` stops waiting; None is never.
         self.read_until: float | None = None
-        self.frame_max = 0
-        self._buffer = b""
-        self._position = 0
-        self._gathered: list[bytes] | None = None
-        self._gathered_size = 0
 
     # -- connecting
 
@@ -114,44 +109,12 @@ class Socket(_AbstractTransport):  # type: ignore[misc]
 
     # -- reading
 
-    def read_frame(self) -> tuple[int, int, bytes] | None:  # type: ignore[override]
-        """The next frame as (type, channel, payload); None when ``read_until`` has come.
+    def receive(self) -> bytes | None:
+        """What has come, at most :data:`CHUNK` bytes; None when ``read_until`` has.
 
         Raises:
-            FrameError: what comes is not AMQP 0-9-1.
             ConnectionLost: the broker closed the connection.
         """
-        buffer, start = self._buffer, self._position
-        while True:
-            available = len(buffer) - start
-            if available >= 8:
-                kind, channel, size = unpack_from(">BHI", buffer, start)
-                if self.frame_max and size > self.frame_max:
-                    self._malformed(f"a frame of {size} bytes, more than the {self.frame_max} agreed on")
-                end = start + 8 + size
-                if available >= size + 8:
-                    if buffer[end - 1] != 0xCE:
-                        self._malformed(f"a frame that ends in {buffer[end - 1]:#04x} and not in 0xce")
-                    self._position = end
-                    return kind, channel, buffer[start + 7 : end - 1]
-            chunk = self._receive()
-            if chunk is None:
-                return None
-            buffer = self._buffer = buffer[start:] + chunk
-            start = self._position = 0
-
-    def _malformed(self, what: str) -> NoReturn:
-        error = FrameError(f"the broker sent {what}")
-        self.shut(error)
-        raise error
-
-    @property
-    def has_buffered(self) -> bool:
-        """Whether bytes were received that are not read yet: no descriptor announces them."""
-        return self._position < len(self._buffer)
-
-    def _receive(self) -> bytes | None:
-        """Some bytes, or None when the time is over."""
         while True:
             sock = self.sock
             if sock is None or not self.connected:
@@ -187,8 +150,6 @@ class Socket(_AbstractTransport):  # type: ignore[misc]
         if not lock.acquire(False) and not lock.acquire(timeout=remaining(self._patience) or 0):
             raise NoReply("another thread is still writing to this connection")
         try:
-            if self._gathered is not None:
-                return self._gather(bytes(data))
             self._send(data)
         finally:
             lock.release()
@@ -206,10 +167,9 @@ class Socket(_AbstractTransport):  # type: ignore[misc]
 
     def try_write(self, data: bytes) -> None:
         """Write ``data`` unless that would have to wait; the caller holds ``write_lock``."""
-        if self._gathered is None:
-            sent = self._try_send(data)
-            if 0 < sent < len(data):
-                self._send(data[sent:])
+        sent = self._try_send(data)
+        if 0 < sent < len(data):
+            self._send(data[sent:])
 
     def _try_send(self, data: Any) -> int:
         sock = self.sock
@@ -217,9 +177,9 @@ class Socket(_AbstractTransport):  # type: ignore[misc]
             self._raise_lost(None)
         try:
             if self._io_lock is None:
-                return sock.send(data)  # type: ignore[no-any-return]
+                return int(sock.send(data))
             with self._io_lock:
-                return sock.send(data)  # type: ignore[no-any-return]
+                return int(sock.send(data))
         except _AGAIN:
             return 0
 
@@ -232,23 +192,6 @@ class Socket(_AbstractTransport):  # type: ignore[misc]
                 remaining()
                 raise NoReply(f"the broker did not take what was written within {limit:g} s")
             data = data[self._try_send(data) :]
-
-    def _gather(self, data: bytes) -> None:
-        self._gathered.append(data)  # type: ignore[union-attr]
-        self._gathered_size += len(data)
-        if self._gathered_size >= BATCH:
-            self.flush()
-
-    def gather(self) -> None:
-        """Keep what is written from now on, until :meth:`flush`; the caller holds ``write_lock`` meanwhile."""
-        self._gathered, self._gathered_size = [], 0
-
-    def flush(self, end: bool = False) -> None:
-        """Write what was gathered, in one go; ``end`` stops gathering."""
-        gathered = b"".join(self._gathered or ())
-        self._gathered, self._gathered_size = (None if end else []), 0
-        if gathered:
-            self._send(gathered)
 
     @property
     def _patience(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import amqp
 
@@ -31,7 +31,7 @@ class Transport(BaseTransport):
     ``confirm`` is claimed by an instance whose option ``confirm_publish`` is set.
     """
 
-    Connection = Connection
+    Connection: ClassVar[type[Any]] = Connection
     Management = Management
 
     default_port = DEFAULT_PORT
@@ -104,7 +104,7 @@ class Transport(BaseTransport):
 
     # -- connections and channels
 
-    def establish_connection(self) -> Connection:
+    def establish_connection(self) -> Any:
         """Connect and log in."""
         client = self.client
         for name, default in self.default_connection_params.items():
