@@ -21,28 +21,28 @@ __all__ = ("Decoder", "Encoder", "ack_frame", "method_frame", "nack_frame", "rej
 _ENTRIES: Final = 512
 _LARGEST_BLOCK: Final = 1024
 
-#: Property, its type (s: short string, F: table, o: octet, L: 64 bits) and its flag, in the order of the specification.
-PROPERTIES: Final = tuple(
-    (name, kind, 0x8000 >> index)
-    for index, (name, kind) in enumerate(
-        (
-            ("content_type", "s"),
-            ("content_encoding", "s"),
-            ("application_headers", "F"),
-            ("delivery_mode", "o"),
-            ("priority", "o"),
-            ("correlation_id", "s"),
-            ("reply_to", "s"),
-            ("expiration", "s"),
-            ("message_id", "s"),
-            ("timestamp", "L"),
-            ("type", "s"),
-            ("user_id", "s"),
-            ("app_id", "s"),
-            ("cluster_id", "s"),
-        )
-    )
-)
+#: Names of the properties in the order of the specification, and their types (s: short string, F: table, o: octet,
+#: L: 64 bits). The first has the highest bit of the flags.
+PROPERTIES: Final = {
+    "content_type": "s",
+    "content_encoding": "s",
+    "application_headers": "F",
+    "delivery_mode": "o",
+    "priority": "o",
+    "correlation_id": "s",
+    "reply_to": "s",
+    "expiration": "s",
+    "message_id": "s",
+    "timestamp": "L",
+    "type": "s",
+    "user_id": "s",
+    "app_id": "s",
+    "cluster_id": "s",
+}
+_IN_ORDER: Final = tuple((name, kind, 0x8000 >> index) for index, (name, kind) in enumerate(PROPERTIES.items()))
+#: Name -> place in the block, type, flag.
+_PLACES: Final = {name: (index + 1, kind, flag) for index, (name, kind, flag) in enumerate(_IN_ORDER)}
+_EXPECTED: Final = {"s": "text of at most 255 octets", "F": "a dictionary", "o": "0-255", "L": "a number of seconds"}
 
 #: Header values that are equal only if they are encoded alike, once their types are equal too.
 _PLAIN: Final = frozenset((str, int, bool, type(None)))
@@ -90,25 +90,25 @@ def encode_properties(properties: dict[str, Any]) -> bytes:
         FrameSyntaxError: a value is not of its property's type.
     """
     flags = 0
-    parts = [b""]
-    get = properties.get
-    for name, kind, flag in PROPERTIES:
-        value = get(name)
-        if value is None:
+    parts = [b""] * 15
+    for name, value in properties.items():
+        if value is None or name not in _PLACES:
             continue
+        place, kind, flag = _PLACES[name]
         flags |= flag
         try:
             if kind == "s":
-                parts.append(encode_short(value))
+                parts[place] = encode_short(value)
             elif kind == "F":
-                parts.append(encode_table(value))
+                parts[place] = encode_table(value)
             elif kind == "o":
-                parts.append(_OCTET(value))
+                parts[place] = _OCTET(value)
             else:
-                parts.append(_LONGLONG(value))
-        except (error, TypeError, AttributeError):
-            expected = {"s": "text", "F": "a dictionary", "o": "0-255", "L": "a number of seconds"}[kind]
-            raise FrameSyntaxError(f"property {name!r} is {value!r}, expected {expected}") from None
+                parts[place] = _LONGLONG(value)
+        except (error, TypeError, AttributeError, ValueError):
+            raise FrameSyntaxError(
+                f"the property {name!r} is {value!r}, and must be {_EXPECTED[kind]}"
+            ) from None
     parts[0] = _FLAGS(flags)
     return b"".join(parts)
 
@@ -123,7 +123,7 @@ def decode_properties(block: bytes) -> dict[str, Any]:
     try:
         (flags,) = _READ_FLAGS(block, 0)
         pos = 2
-        for name, kind, flag in PROPERTIES:
+        for name, kind, flag in _IN_ORDER:
             if not flags & flag:
                 continue
             if kind == "s":
@@ -199,8 +199,9 @@ class Encoder:
         self, channel: int, exchange: str, routing_key: str, mandatory: bool, immediate: bool
     ) -> bytes:
         try:
-            arguments = encode_short(exchange or "") + encode_short(routing_key or "")
-        except (error, TypeError, AttributeError):
+            arguments = encode_short("" if exchange is None else exchange)
+            arguments += encode_short("" if routing_key is None else routing_key)
+        except (TypeError, AttributeError, ValueError):
             raise FrameSyntaxError(
                 f"exchange {exchange!r} and routing key {routing_key!r} must be text of at most 255 octets"
             ) from None
@@ -213,19 +214,21 @@ class Encoder:
 
     def properties(self, properties: dict[str, Any]) -> bytes:
         """:func:`encode_properties`, remembered by value unless the message carries an identity of its own."""
-        if "correlation_id" in properties or "message_id" in properties:
-            return encode_properties(properties)
         key: tuple[Any, ...]
         headers = properties.get("application_headers")
-        if headers is None:
-            key = (*properties, *properties.values())
-        else:
-            values = headers.values()
-            if not _PLAIN.issuperset(map(type, values)):
-                return encode_properties(properties)
-            fixed = properties.copy()
-            fixed["application_headers"] = (*headers, *values, *map(type, values)) if headers else ()
-            key = (*fixed, *fixed.values())
+        try:
+            if not headers and len(properties) == 5 and headers is not None:
+                # What most messages have; other properties are a KeyError. Five values: other keys have even numbers.
+                key = (
+                    properties["content_type"], properties["content_encoding"], properties["delivery_mode"],
+                    properties["priority"], None,
+                )  # fmt: skip
+            else:
+                key = _key(properties, headers)
+        except KeyError:
+            key = _key(properties, headers)
+        if not key:
+            return encode_properties(properties)
         try:
             return self._blocks[key]
         except KeyError:
@@ -238,6 +241,20 @@ class Encoder:
                 self._blocks.clear()
             self._blocks[key] = block
         return block
+
+
+def _key(properties: dict[str, Any], headers: dict[Any, Any] | None) -> tuple[Any, ...]:
+    """What equals only for properties that are encoded alike; empty when they are not worth remembering."""
+    if "correlation_id" in properties or "message_id" in properties:
+        return ()  # no other message will have them
+    if headers is None:
+        return (*properties, *properties.values())
+    if type(headers) is not dict or not _PLAIN.issuperset(map(type, headers.values())):
+        return ()
+    values = headers.values()
+    fixed = properties.copy()
+    fixed["application_headers"] = (*headers, *values, *map(type, values))
+    return (*fixed, *fixed.values())
 
 
 def _as_bytes(body: Any, properties: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:

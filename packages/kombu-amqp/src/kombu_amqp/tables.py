@@ -22,6 +22,10 @@ _LONG = Struct(">cq").pack
 _DOUBLE = Struct(">cd").pack
 _READ_LENGTH = Struct(">I").unpack_from
 
+#: The length of a short string, and the letter and length of a long string that is short: made once.
+_OCTETS = tuple(bytes((length,)) for length in range(256))
+_STRINGS = tuple(_STRING(b"S", length) for length in range(256))
+
 #: Letter -> how to read a number of fixed size.
 _NUMBERS = {
     ord(letter): Struct(">" + code)
@@ -45,13 +49,13 @@ def encode_short(value: str | bytes) -> bytes:
     """A short string: one octet of length, at most 255 octets of UTF-8.
 
     Raises:
-        FrameSyntaxError: it is longer.
+        ValueError: it is longer.
         TypeError, AttributeError: it is no string.
     """
     raw = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
     if len(raw) > 255:
-        raise FrameSyntaxError(f"{value!r} has {len(raw)} octets, a short string at most 255")
-    return bytes((len(raw),)) + raw
+        raise ValueError(f"{value!r} has {len(raw)} octets, a short string at most 255")
+    return _OCTETS[len(raw)] + raw
 
 
 def decode_short(data: bytes, pos: int) -> tuple[str, int]:
@@ -71,34 +75,43 @@ def encode_table(table: dict[Any, Any]) -> bytes:
 
     Raises:
         FrameSyntaxError: a key or value cannot be sent.
+        AttributeError: it is no dictionary.
     """
+    items = table.items()
+    parts: list[bytes] = []
+    key = value = None
     try:
-        parts = [b""]
-        for key, value in table.items():
-            try:
+        for key, value in items:
+            if type(key) is str:
+                raw = key.encode("utf-8", "surrogatepass")
+                size = len(raw)
+                if size > 255:
+                    raise FrameSyntaxError(f"the key {key!r} has {size} octets, at most 255 can be sent")
+                parts += (_OCTETS[size], raw)
+            else:
                 parts.append(encode_short(key))
-                if type(value) is str:
-                    raw = value.encode("utf-8", "surrogatepass")
-                    parts.append(_STRING(b"S", len(raw)))
-                    parts.append(raw)
-                else:
-                    _encode_item(value, parts)
-            except (error, TypeError, AttributeError, ValueError):
-                raise FrameSyntaxError(
-                    f"table type {type(value)!r} for key {key!r} not handled by amqp [value: {value!r}]"
-                ) from None
+            if type(value) is str:
+                raw = value.encode("utf-8", "surrogatepass")
+                size = len(raw)
+                parts += (_STRINGS[size] if size < 256 else _STRING(b"S", size), raw)
+            else:
+                _encode_item(value, parts)
+    except (error, TypeError, AttributeError, ValueError):
+        raise FrameSyntaxError(
+            f"table type {type(value)!r} for key {key!r} not handled by amqp [value: {value!r}]"
+        ) from None
     except RecursionError:
         raise FrameSyntaxError("a table is nested too deeply, or holds itself") from None
-    parts[0] = _LENGTH(sum(map(len, parts)))
-    return b"".join(parts)
+    encoded = b"".join(parts)
+    return _LENGTH(len(encoded)) + encoded
 
 
 def _encode_array(values: Any) -> bytes:
-    parts = [b""]
+    parts: list[bytes] = []
     for value in values:
         _encode_item(value, parts)
-    parts[0] = _LENGTH(sum(map(len, parts)))
-    return b"".join(parts)
+    encoded = b"".join(parts)
+    return _LENGTH(len(encoded)) + encoded
 
 
 def _encode_item(value: Any, parts: list[bytes]) -> None:
