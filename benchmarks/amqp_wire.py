@@ -97,12 +97,13 @@ def consume(channel: Any, count: int, prefetch: int) -> None:
 
 def roundtrip(channel: Any, count: int) -> None:
     got: list[Any] = []
-    channel.basic_consume(NAME, callback=got.append, no_ack=True)
+    tag = channel.basic_consume(NAME, callback=got.append, no_ack=True)
     drain = channel.connection.drain_events
     for number in range(1, count + 1):
         channel.basic_publish(make_message(), exchange=NAME, routing_key=NAME)
         while len(got) < number:
             drain(timeout=10)
+    channel.basic_cancel(tag)
 
 
 def measure(driver: str, scenario: str, url: str, count: int) -> None:
