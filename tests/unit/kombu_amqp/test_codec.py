@@ -59,6 +59,16 @@ def test_a_table_has_the_drivers_bytes_and_comes_back(table: dict[str, Any]) -> 
     assert loads("F", encoded, 0) == ([table], len(encoded))
 
 
+@given(st.lists(TABLES, max_size=5))
+def test_remembered_keys_change_nothing(tables: list[dict[str, Any]]) -> None:
+    # Given a memory that has seen other tables, and keys as text and as octets
+    names: dict[Any, bytes] = {}
+    for table in tables:
+        for keyed in (table, {key.encode("utf-8", "surrogatepass"): value for key, value in table.items()}):
+            # Then the bytes are those of a table encoded alone
+            assert encode_table(keyed, names) == encode_table(keyed)
+
+
 @given(BLOCKS)
 def test_properties_have_the_drivers_bytes_and_come_back(properties: dict[str, Any]) -> None:
     # When they are encoded, by themselves and remembered
@@ -202,12 +212,12 @@ def test_what_is_remembered_has_a_limit() -> None:
     # Given thousands of different messages
     encoder, decoder = Encoder(), Decoder()
     for number in range(5000):
-        block = encoder.properties({"priority": 1, "type": str(number)})
+        block = encoder.properties({"type": str(number), "application_headers": {f"k{number}": 1}})
         decoder.properties(block)
         decoder.deliver(deliver_method(f"tag{number}", number, False, "x", f"key{number}"))
         encoder.publish(1, "x", f"key{number}", False, False, {}, b"", 131072)
     # Then a few hundred are kept of each
-    for memory in (encoder._blocks, encoder._methods, decoder._blocks, decoder._tags, decoder._routes):
+    for memory in (encoder._blocks, encoder._methods, encoder._names, decoder._blocks, decoder._tags, decoder._routes):
         assert 0 < len(memory) <= 512
 
 

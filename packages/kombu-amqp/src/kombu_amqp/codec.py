@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from amqp.exceptions import FrameSyntaxError
 
-from kombu_amqp.tables import decode_short, decode_table, encode_short, encode_table
+from kombu_amqp.tables import OCTETS, decode_short, decode_table, encode_short, encode_table
 
 __all__ = ("Decoder", "Encoder", "ack_frame", "method_frame", "nack_frame", "reject_frame")
 
@@ -83,8 +83,11 @@ def method_frame(channel: int, payload: bytes) -> bytes:
     return b"".join((_FRAME(1, channel, len(payload)), payload, _END))
 
 
-def encode_properties(properties: dict[str, Any]) -> bytes:
+def encode_properties(properties: dict[str, Any], names: dict[Any, bytes] | None = None) -> bytes:
     """The flags and values of a message's properties; None leaves one out, unknown names are not sent.
+
+    Arguments:
+        names: see :func:`~kombu_amqp.tables.encode_table`.
 
     Raises:
         FrameSyntaxError: a value is not of its property's type.
@@ -98,14 +101,18 @@ def encode_properties(properties: dict[str, Any]) -> bytes:
         flags |= flag
         try:
             if kind == "s":
-                parts[place] = encode_short(value)
+                if type(value) is str:
+                    raw = value.encode("utf-8", "surrogatepass")
+                    parts[place] = OCTETS[len(raw)] + raw
+                else:
+                    parts[place] = encode_short(value)
             elif kind == "F":
-                parts[place] = encode_table(value)
+                parts[place] = encode_table(value, names)
             elif kind == "o":
-                parts[place] = _OCTET(value)
+                parts[place] = OCTETS[value] if value >= 0 else _OCTET(value)
             else:
                 parts[place] = _LONGLONG(value)
-        except (error, TypeError, AttributeError, ValueError):
+        except (error, IndexError, TypeError, AttributeError, ValueError):
             raise FrameSyntaxError(
                 f"the property {name!r} is {value!r}, and must be {_EXPECTED[kind]}"
             ) from None
@@ -127,7 +134,9 @@ def decode_properties(block: bytes) -> dict[str, Any]:
             if not flags & flag:
                 continue
             if kind == "s":
-                properties[name], pos = decode_short(block, pos)
+                start = pos + 1
+                pos = start + block[pos]
+                properties[name] = block[start:pos].decode("utf-8", "backslashreplace")
             elif kind == "F":
                 properties[name], pos = decode_table(block, pos)
             elif kind == "o":
@@ -136,6 +145,8 @@ def decode_properties(block: bytes) -> dict[str, Any]:
             else:
                 (properties[name],) = _READ_LONGLONG(block, pos)
                 pos += 8
+        if pos > len(block):
+            raise IndexError(pos)
     except (error, IndexError):
         raise FrameSyntaxError(f"a property block of {len(block)} octets is cut short") from None
     return properties
@@ -147,17 +158,18 @@ class Encoder:
     Not to be shared by connections: the frames kept carry channel numbers.
     """
 
-    __slots__ = ("_blocks", "_methods")
+    __slots__ = ("_blocks", "_methods", "_names")
 
     def __init__(self) -> None:
+        self._names: dict[Any, bytes] = {}
         self._methods: dict[tuple[Any, ...], bytes] = {}
         self._blocks: dict[tuple[Any, ...], bytes] = {}
 
     def publish(
         self,
         channel: int,
-        exchange: str,
-        routing_key: str,
+        exchange: str | None,
+        routing_key: str | None,
         mandatory: bool,
         immediate: bool,
         properties: dict[str, Any],
@@ -196,7 +208,7 @@ class Encoder:
         return b"".join(parts)
 
     def _publish_method(
-        self, channel: int, exchange: str, routing_key: str, mandatory: bool, immediate: bool
+        self, channel: int, exchange: str | None, routing_key: str | None, mandatory: bool, immediate: bool
     ) -> bytes:
         try:
             arguments = encode_short("" if exchange is None else exchange)
@@ -214,6 +226,8 @@ class Encoder:
 
     def properties(self, properties: dict[str, Any]) -> bytes:
         """:func:`encode_properties`, remembered by value unless the message carries an identity of its own."""
+        if "correlation_id" in properties or "message_id" in properties:
+            return encode_properties(properties, self._names)  # no other message will have these
         key: tuple[Any, ...]
         headers = properties.get("application_headers")
         try:
@@ -228,14 +242,14 @@ class Encoder:
         except KeyError:
             key = _key(properties, headers)
         if not key:
-            return encode_properties(properties)
+            return encode_properties(properties, self._names)
         try:
             return self._blocks[key]
         except KeyError:
             pass
         except TypeError:  # a value that cannot be hashed: the encoder names it
-            return encode_properties(properties)
-        block = encode_properties(properties)
+            return encode_properties(properties, self._names)
+        block = encode_properties(properties, self._names)
         if len(block) <= _LARGEST_BLOCK:
             if len(self._blocks) >= _ENTRIES:
                 self._blocks.clear()
@@ -245,8 +259,6 @@ class Encoder:
 
 def _key(properties: dict[str, Any], headers: dict[Any, Any] | None) -> tuple[Any, ...]:
     """What equals only for properties that are encoded alike; empty when they are not worth remembering."""
-    if "correlation_id" in properties or "message_id" in properties:
-        return ()  # no other message will have them
     if headers is None:
         return (*properties, *properties.values())
     if type(headers) is not dict or not _PLAIN.issuperset(map(type, headers.values())):

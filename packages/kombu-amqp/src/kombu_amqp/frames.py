@@ -163,6 +163,8 @@ class FrameParser:
                             continue
                 partial[channel] = _Content(method)
             else:
+                if kind not in KINDS:
+                    self._check(kind, size, data, pos)
                 self._careful(kind, channel, data[start:stop])
                 pos = stop + 1
         return pos, OVERHEAD
@@ -196,12 +198,10 @@ class FrameParser:
             if content is None or content.properties is not None:
                 raise UnexpectedFrame(f"a content header came on channel {channel}, which awaits none")
             self._header(content, channel, payload)
-        elif kind == BODY:
+        else:
             if content is None or content.properties is None:
                 raise UnexpectedFrame(f"a content body came on channel {channel}, which awaits none")
             self._body(content, channel, payload)
-        else:
-            raise FrameError(f"frames are of kind 1, 2, 3 or 8, not {kind}")
 
     def _header(self, content: _Content, channel: int, payload: bytes) -> None:
         if len(payload) < _LEAST_HEADER:

@@ -13,7 +13,7 @@ from typing import Any
 
 from amqp.exceptions import FrameSyntaxError
 
-__all__ = ("decode_short", "decode_table", "encode_short", "encode_table")
+__all__ = ("OCTETS", "decode_short", "decode_table", "encode_short", "encode_table")
 
 _LENGTH = Struct(">I").pack
 _STRING = Struct(">cI").pack
@@ -23,7 +23,7 @@ _DOUBLE = Struct(">cd").pack
 _READ_LENGTH = Struct(">I").unpack_from
 
 #: The length of a short string, and the letter and length of a long string that is short: made once.
-_OCTETS = tuple(bytes((length,)) for length in range(256))
+OCTETS = tuple(bytes((length,)) for length in range(256))
 _STRINGS = tuple(_STRING(b"S", length) for length in range(256))
 
 #: Letter -> how to read a number of fixed size.
@@ -44,6 +44,9 @@ _NUMBERS = {
     }.items()
 }
 
+#: Keys that are remembered at most.
+_MOST_NAMES = 512
+
 
 def encode_short(value: str | bytes) -> bytes:
     """A short string: one octet of length, at most 255 octets of UTF-8.
@@ -55,7 +58,7 @@ def encode_short(value: str | bytes) -> bytes:
     raw = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
     if len(raw) > 255:
         raise ValueError(f"{value!r} has {len(raw)} octets, a short string at most 255")
-    return _OCTETS[len(raw)] + raw
+    return OCTETS[len(raw)] + raw
 
 
 def decode_short(data: bytes, pos: int) -> tuple[str, int]:
@@ -70,30 +73,38 @@ def decode_short(data: bytes, pos: int) -> tuple[str, int]:
     return data[pos + 1 : stop].decode("utf-8", "backslashreplace"), stop
 
 
-def encode_table(table: dict[Any, Any]) -> bytes:
+def encode_table(table: dict[Any, Any], names: dict[Any, bytes] | None = None) -> bytes:
     """A field table with its length.
+
+    Arguments:
+        names: where encoded keys are remembered for the next table, of limited size.
 
     Raises:
         FrameSyntaxError: a key or value cannot be sent.
         AttributeError: it is no dictionary.
     """
     items = table.items()
+    if names is None:
+        names = {}
     parts: list[bytes] = []
+    append = parts.append
     key = value = None
     try:
         for key, value in items:
-            if type(key) is str:
-                raw = key.encode("utf-8", "surrogatepass")
-                size = len(raw)
-                if size > 255:
-                    raise FrameSyntaxError(f"the key {key!r} has {size} octets, at most 255 can be sent")
-                parts += (_OCTETS[size], raw)
-            else:
-                parts.append(encode_short(key))
-            if type(value) is str:
+            try:
+                append(names[key])
+            except KeyError:
+                append(_encode_name(key, names))
+            kind = type(value)
+            if kind is str:
                 raw = value.encode("utf-8", "surrogatepass")
                 size = len(raw)
-                parts += (_STRINGS[size] if size < 256 else _STRING(b"S", size), raw)
+                append(_STRINGS[size] if size < 256 else _STRING(b"S", size))
+                append(raw)
+            elif value is None:
+                append(b"V")
+            elif kind is int and -2147483647 <= value <= 2147483647:
+                append(_INT(b"I", value))
             else:
                 _encode_item(value, parts)
     except (error, TypeError, AttributeError, ValueError):
@@ -104,6 +115,18 @@ def encode_table(table: dict[Any, Any]) -> bytes:
         raise FrameSyntaxError("a table is nested too deeply, or holds itself") from None
     encoded = b"".join(parts)
     return _LENGTH(len(encoded)) + encoded
+
+
+def _encode_name(key: Any, names: dict[Any, bytes]) -> bytes:
+    if not isinstance(key, (str, bytes)):
+        raise FrameSyntaxError(f"the key {key!r} is no text")
+    raw = key if isinstance(key, bytes) else key.encode("utf-8", "surrogatepass")
+    if len(raw) > 255:
+        raise FrameSyntaxError(f"the key {key!r} has {len(raw)} octets, at most 255 can be sent")
+    if len(names) >= _MOST_NAMES:
+        names.clear()
+    name = names[key] = OCTETS[len(raw)] + raw
+    return name
 
 
 def _encode_array(values: Any) -> bytes:
@@ -194,8 +217,25 @@ def _decode_table(data: bytes, pos: int, end: int) -> tuple[dict[Any, Any], int]
         pos = start + data[pos]
         if pos >= limit:
             raise IndexError(pos)
-        key = _text(data[start:pos])
-        table[key], pos = _decode_item(data, pos, limit)
+        raw = data[start:pos]
+        key: str | bytes
+        try:
+            key = str(raw, "utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            key = raw  # (octets that are no text stay octets)
+        if data[pos] == 0x53:  # S, by far the most frequent
+            (size,) = _READ_LENGTH(data, pos + 1)
+            start = pos + 5
+            pos = start + size
+            if pos > limit:
+                raise IndexError(pos)
+            raw = data[start:pos]
+            try:
+                table[key] = str(raw, "utf-8", "surrogatepass")
+            except UnicodeDecodeError:
+                table[key] = raw
+        else:
+            table[key], pos = _decode_item(data, pos, limit)
     return table, pos
 
 
