@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = ("FAULTS", "Proxy")
 
-FAULTS = ("rst", "fin", "pause", "blackhole")
+FAULTS = ("rst", "fin", "pause", "hold", "blackhole")
 
 
 class _Pair:
@@ -35,7 +35,7 @@ class Proxy:
         self.target = target
         self._lock = Lock()
         self._pairs: list[_Pair] = []
-        #: "open", "pause" (nothing is read) or "blackhole" (all is read and dropped).
+        #: "open", "pause" (nothing is read), "hold" (nothing from the client is) or "blackhole" (all is dropped).
         self._mode = "open"
         self._cut: tuple[int, str] | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -69,7 +69,7 @@ class Proxy:
     # -- failing
 
     def fail(self, fault: str) -> None:
-        """Do it now, to every connection; ``pause`` and ``blackhole`` last until :meth:`heal`."""
+        """Do it now, to every connection; ``pause``, ``hold`` and ``blackhole`` last until :meth:`heal`."""
         with self._lock:
             self._fail(fault)
         self._poke()
@@ -91,7 +91,7 @@ class Proxy:
         self._cut = None
         if fault in ("rst", "fin"):
             self._end(reset=fault == "rst")
-        elif fault in ("pause", "blackhole"):
+        elif fault in ("pause", "hold", "blackhole"):
             self._mode = fault
         else:
             raise ValueError(f"{fault!r} is none of {', '.join(FAULTS)}")
@@ -117,7 +117,8 @@ class Proxy:
                 for pair in self._pairs if self._mode != "pause" else ():
                     for sock in (pair.client, pair.server):
                         events = selectors.EVENT_WRITE if pair.waiting[sock] else 0
-                        events |= 0 if pair.waiting[pair.other(sock)] else selectors.EVENT_READ
+                        held = self._mode == "hold" and sock is pair.client
+                        events |= 0 if held or pair.waiting[pair.other(sock)] else selectors.EVENT_READ
                         if events:
                             selector.register(sock, events, pair)
                 self._lock.release()
@@ -155,7 +156,8 @@ class Proxy:
     def _forward(self, sock: socket.socket, pair: _Pair, events: int) -> None:
         if events & selectors.EVENT_WRITE:
             pair.waiting[sock] = pair.waiting[sock][sock.send(pair.waiting[sock]) :]
-        if not events & selectors.EVENT_READ:
+        held = self._mode == "pause" or (self._mode == "hold" and sock is pair.client)
+        if held or not events & selectors.EVENT_READ:
             return
         chunk = sock.recv(65536)
         if not chunk:

@@ -141,7 +141,8 @@ class RabbitMQ:
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
+        with _gone_is_fine():
+            os.kill(self.pid, signal.SIGCONT)
 
     # -- commands
 

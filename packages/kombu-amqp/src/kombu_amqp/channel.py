@@ -130,7 +130,7 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
             connection.channels.pop(number, None)
             if number in connection._used_channel_ids:
                 connection._used_channel_ids.remove(number)
-        error = self._closed()
+        error = self.closed_by or self._closed()
         self._fail_waiting(error)
         self._stop_confirming(error)
         self.callbacks.clear()

@@ -84,7 +84,7 @@ class Reads:
                 return None
             wire.feed(data)
         try:
-            return wire.dispatch()
+            return bool(wire.dispatch())
         except AMQPError as exc:
             if isinstance(exc, errors._Both):
                 raise

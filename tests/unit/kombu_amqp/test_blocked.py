@@ -1,0 +1,67 @@
+"""A broker that is short of memory blocks publishers (RabbitMQ's connection.blocked)."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from kombu import Connection
+from kombu.exceptions import DeadlineExceeded, OperationalError
+from kombu_amqp import ConnectionBlocked
+from tests.support.rabbit import RabbitMQ
+
+
+@pytest.fixture
+def alarmed(victim: RabbitMQ) -> Any:
+    yield victim
+    victim.alarm(False)
+
+
+def publish(connection: Connection, **options: Any) -> None:
+    connection.Producer().publish("hello", routing_key="blocked-queue", **options)
+
+
+@pytest.mark.parametrize("confirm", [False, True])
+def test_raises_after_blocked_timeout_and_recovers(
+    alarmed: RabbitMQ, confirm: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given
+    told: list[str] = []
+    options = {
+        "confirm_publish": confirm,
+        "blocked_timeout": 1.0,
+        "on_blocked": told.append,
+        "on_unblocked": lambda: told.append("unblocked"),
+    }
+    with caplog.at_level(logging.WARNING), Connection(alarmed.url, transport_options=options) as connection:
+        connection.default_channel.queue_declare("blocked-queue", durable=True, auto_delete=False)
+        publish(connection)
+        # When
+        alarmed.alarm(True)
+        # Then: it raises, in time (RabbitMQ says so when it sees the first publish)
+        started = monotonic()
+        with pytest.raises(ConnectionBlocked, match="memory") as caught:
+            while monotonic() - started < 10:
+                started = monotonic()
+                publish(connection)
+        assert isinstance(caught.value, OperationalError)
+        assert 0.9 <= monotonic() - started <= 1.2
+        # and the state can be read, and was logged
+        assert "memory" in connection.connection.blocked
+        assert connection.connected
+        assert "takes no messages" in caplog.text
+        # and a nearer deadline goes first
+        started = monotonic()
+        with pytest.raises(DeadlineExceeded):
+            publish(connection, timeout=0.3)
+        assert monotonic() - started < 0.5
+        # When
+        alarmed.alarm(False)
+        # Then: on the same connection
+        publish(connection)
+        assert connection.connection.blocked is None
+        assert told[-1] == "unblocked" and "memory" in told[0]
+        assert "takes messages again" in caplog.text

@@ -1,0 +1,113 @@
+"""Heartbeats in the background."""
+
+from __future__ import annotations
+
+from threading import Event
+from time import monotonic
+
+import pytest
+
+from kombu import Connection
+from kombu.exceptions import RecoverableConnectionError
+from tests.support.proxy import Proxy
+from tests.support.rabbit import RabbitMQ
+
+INTERVAL = 1
+
+
+def busy(seconds: float) -> None:
+    """A program that does something else: nothing of ours runs in this thread."""
+    Event().wait(seconds)
+
+
+def test_a_long_callback_can_acknowledge(rabbitmq: RabbitMQ) -> None:
+    # Given
+    with Connection(rabbitmq.url, heartbeat=INTERVAL) as connection:
+        channel = connection.default_channel
+        queue = channel.queue_declare("", exclusive=True).queue
+        assert connection.get_heartbeat_interval() == INTERVAL
+        done = []
+
+        def callback(message: object) -> None:
+            # When: RabbitMQ gives up after two intervals without a sign
+            busy(5 * INTERVAL)
+            channel.basic_ack(channel.message_to_python(message).delivery_tag)
+            done.append(message)
+
+        channel.basic_consume(queue, callback=callback)
+        channel.basic_publish(channel.prepare_message(b"x"), routing_key=queue)
+        connection.drain_events(timeout=5)
+        # Then
+        assert done
+        assert channel.queue_declare(queue, passive=True).message_count == 0
+        connection.heartbeat_check()
+
+
+def test_an_idle_producer_publishes_at_the_first_try(rabbitmq: RabbitMQ) -> None:
+    with Connection(
+        rabbitmq.url, heartbeat=INTERVAL, transport_options={"confirm_publish": True}
+    ) as connection:
+        # Given
+        connection.default_channel.queue_declare("idle", exclusive=True)
+        # When
+        busy(4 * INTERVAL)
+        # Then
+        connection.Producer().publish("x", routing_key="idle")
+        assert connection.connected
+
+
+def test_without_them_the_broker_hangs_up(rabbitmq: RabbitMQ) -> None:
+    # Given: the same without the thread, so that the two tests above prove something
+    options = {"background_heartbeat": False}
+    with Connection(rabbitmq.url, heartbeat=INTERVAL, transport_options=options) as connection:
+        connection.connect()
+        busy(4 * INTERVAL)
+        with pytest.raises(connection.connection_errors):
+            connection.default_channel.queue_declare("x", exclusive=True)
+        connection.collect()
+
+
+@pytest.mark.parametrize("fault", ["pause", "blackhole"])
+def test_a_dead_peer_is_noticed_in_two_intervals(proxy: Proxy, fault: str) -> None:
+    # Given
+    with Connection(proxy.url, heartbeat=INTERVAL) as connection:
+        connection.connect()
+        # When
+        proxy.fail(fault)
+        started = monotonic()
+        # Then: a thread that waits without end is woken
+        with pytest.raises(RecoverableConnectionError, match="silent"):
+            connection.drain_events()
+        assert monotonic() - started <= 2 * INTERVAL + 0.3
+        assert not connection.connected
+        connection.collect()
+
+
+def test_noticed_while_busy(proxy: Proxy) -> None:
+    with Connection(proxy.url, heartbeat=INTERVAL) as connection:
+        connection.connect()
+        proxy.fail("blackhole")
+        busy(2 * INTERVAL + 0.3)
+        assert not connection.connected
+        connection.collect()
+
+
+def test_unread_deliveries_are_a_sign_of_life(rabbitmq: RabbitMQ) -> None:
+    # Given: more than the receive buffer takes, which nobody reads
+    with Connection(rabbitmq.url, heartbeat=INTERVAL) as connection, Connection(rabbitmq.url) as other:
+        channel = connection.default_channel
+        queue = channel.queue_declare("", exclusive=True).queue
+        received: list[object] = []
+        channel.basic_consume(queue, callback=received.append, no_ack=True)
+        other_channel = other.default_channel
+        with pytest.raises(other.channel_errors):
+            other_channel.queue_declare(queue, passive=True)  # (exclusive)
+        other_channel = other.channel()
+        for _ in range(50):
+            other_channel.basic_publish(other_channel.prepare_message(b"x" * 100_000), routing_key=queue)
+        # When
+        busy(4 * INTERVAL)
+        # Then
+        while len(received) < 50:
+            connection.drain_events(timeout=5)
+        assert connection.connected

@@ -1,0 +1,60 @@
+"""Thread rules: one thread at a time, or a clear error; acknowledging from anywhere."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from kombu import Connection
+from kombu_amqp import ChannelInUse, ConnectionInUse
+from tests.support.proxy import Proxy
+
+
+def test_a_channel_used_by_two_threads(proxy: Proxy) -> None:
+    # Given: a thread that waits on a channel for an answer
+    with Connection(proxy.url) as connection, ThreadPoolExecutor(1) as pool:
+        channel = connection.channel()
+        channel.queue_declare("threads", exclusive=True)
+        proxy.fail("pause")
+        waiting = pool.submit(channel.queue_declare, "threads", passive=True)
+        while not channel.connection.waiting:
+            Event().wait(0.001)
+        # When, Then
+        with pytest.raises(ChannelInUse, match="another thread"):
+            channel.basic_publish(channel.prepare_message(b"x"), routing_key="threads")
+        with pytest.raises(ChannelInUse, match="another thread"):
+            channel.queue_declare("threads", passive=True)
+        with pytest.raises(ConnectionInUse, match="another thread"):
+            connection.drain_events(timeout=1)
+        proxy.heal()
+        # and nothing is broken
+        assert waiting.result(5).queue == "threads"
+        channel.basic_publish(channel.prepare_message(b"x"), routing_key="threads")
+        assert channel.queue_declare("threads", passive=True).message_count == 1
+
+
+def test_acknowledging_from_another_thread(amqp_url: str) -> None:
+    with Connection(amqp_url) as connection, ThreadPoolExecutor(4) as pool:
+        # Given
+        channel = connection.channel()
+        queue = channel.queue_declare("", exclusive=True, auto_delete=False).queue
+        channel.basic_qos(0, 10, False)
+        acks = []
+
+        def callback(raw: object) -> None:
+            acks.append(pool.submit(channel.message_to_python(raw).ack))
+
+        channel.basic_consume(queue, callback=callback)
+        for _ in range(200):
+            channel.basic_publish(channel.prepare_message(b"x" * 1000), routing_key=queue)
+        # When
+        while len(acks) < 200:
+            connection.drain_events(timeout=5)
+        for ack in acks:
+            ack.result(5)
+        # Then
+        channel.close()
+        with connection.channel() as other:
+            assert other.queue_declare(queue, passive=True).message_count == 0
