@@ -9,7 +9,7 @@ from __future__ import annotations
 import selectors
 import socket
 import struct
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 __all__ = ("FAULTS", "Proxy")
@@ -41,7 +41,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._wake, self._woken = socket.socketpair()
         self._running = True
-        self.accepted = 0
+        #: Set when a fault has happened; whoever waits for one clears it.
+        self.failed = Event()
         self._thread = Thread(target=self._run, name="proxy", daemon=True)
 
     @property
@@ -89,6 +90,7 @@ class Proxy:
 
     def _fail(self, fault: str) -> None:
         self._cut = None
+        self.failed.set()
         if fault in ("rst", "fin"):
             self._end(reset=fault == "rst")
         elif fault in ("pause", "hold", "blackhole"):
@@ -142,7 +144,6 @@ class Proxy:
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
-        self.accepted += 1
         try:
             server = socket.create_connection(self.target, timeout=5)
         except OSError:

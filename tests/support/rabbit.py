@@ -190,6 +190,7 @@ class RabbitMQ:
             "RABBITMQ_CONFIG_FILE": str(base / "rabbitmq"),
             "RABBITMQ_CONF_ENV_FILE": str(base / "env.conf"),
             "RABBITMQ_PID_FILE": str(base / "pid"),
+            "ERL_CRASH_DUMP": str(base / "erl_crash.dump"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{dist} {cookie}",
             "RABBITMQ_CTL_ERL_ARGS": cookie,
         }

@@ -23,6 +23,12 @@ ROOT = Path(__file__).parents[2]
 SHARED = ROOT / "var" / "rabbitmq"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--faults", type=int, default=12, help="how many faults the fault test injects (default %(default)s)"
+    )
+
+
 def _require_rabbitmq() -> None:
     if not installed():
         missing = "rabbitmq-server is not installed (Debian: apt-get install rabbitmq-server)"

@@ -232,8 +232,9 @@ class Connection(Reads, Waits, amqp.Connection):
         if transport is not None:
             if self.closed_by is None:
                 self.closed_by = transport.fault
-            if self.wire is not None:
-                self.wire.close()
+            wire, self.wire = self.wire, None
+            if wire is not None:
+                wire.close()
             transport.close()
         channels, self.channels = self.channels, None
         for channel in [*(channels or {}).values()]:

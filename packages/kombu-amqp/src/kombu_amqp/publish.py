@@ -180,6 +180,8 @@ class PublishVerbs:
 
     def _write(self, msg: Any, exchange: str, routing_key: str, mandatory: bool, immediate: bool) -> None:
         connection = self.connection
+        if connection is None or connection.wire is None:
+            raise self._closed()  # type: ignore[attr-defined]
         try:
             connection.wire.publish(
                 self.channel_id, exchange, routing_key, mandatory, immediate, msg.properties, msg.body

@@ -179,7 +179,7 @@ class Reads:
         outer, self.waiting = self.waiting, waiter
         try:
             # (what one read brings: a consumer without a limit shall not fill the memory)
-            while self._read_one(0.0) is not None and self.wire.has_buffered:
+            while self._read_one(0.0) is not None and self.wire is not None and self.wire.has_buffered:
                 pass
         finally:
             self.waiting = outer

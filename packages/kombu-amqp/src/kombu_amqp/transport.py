@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import amqp
 
-from kombu.exceptions import ChannelError as KombuChannelError
-from kombu.exceptions import ConnectionError as KombuConnectionError
+from kombu import exceptions
 from kombu.transport.base import Transport as BaseTransport
 from kombu.utils.amq_manager import get_manager
 from kombu_amqp import errors
@@ -37,8 +36,8 @@ class Transport(BaseTransport):
     default_port = DEFAULT_PORT
     default_ssl_port = DEFAULT_SSL_PORT
 
-    connection_errors = (KombuConnectionError, amqp.ConnectionError, OSError)
-    channel_errors = (KombuChannelError, amqp.ChannelError)
+    connection_errors = (exceptions.ConnectionError, amqp.ConnectionError, OSError)
+    channel_errors = (exceptions.ChannelError, amqp.ChannelError)
 
     driver_name = "py-amqp"
     driver_type = "amqp"
@@ -79,12 +78,12 @@ class Transport(BaseTransport):
     @property
     def recoverable_connection_errors(self) -> tuple[type[BaseException], ...]:
         """The errors that connecting again may cure."""
-        return (errors.RecoverableConnectionError, amqp.RecoverableConnectionError, OSError)
+        return (exceptions.RecoverableConnectionError, amqp.RecoverableConnectionError, OSError)
 
     @property
     def recoverable_channel_errors(self) -> tuple[type[BaseException], ...]:
         """The errors that another channel, or another attempt, may cure."""
-        return (errors.RecoverableChannelError, amqp.RecoverableChannelError, errors.MessageNacked)
+        return (exceptions.RecoverableChannelError, amqp.RecoverableChannelError, exceptions.MessageNacked)
 
     @property
     def default_connection_params(self) -> dict[str, Any]:
