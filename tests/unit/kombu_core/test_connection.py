@@ -88,11 +88,14 @@ def test_with_releases_also_after_an_error(broker):
 def test_nothing_is_kept_when_closing_fails(broker):
     # Given a transport whose goodbye fails, and a thing that shows whether it is still there
     class Fails(TinyTransport):
+        error = OSError
+
         def close_connection(self, connection):
             connection.close()
-            raise errors[0]("gone")
+            raise self.error("gone")
 
-    for errors in ([OSError], [ConnectionError]):
+    for error in (OSError, ConnectionError):
+        Fails.error = error
         connection = Connection(broker.url, transport=Fails)
         transport = weakref.ref(connection.transport)
         connection.connect()
@@ -104,7 +107,7 @@ def test_nothing_is_kept_when_closing_fails(broker):
         assert not connection.connected
 
     # But an error that means something else is told, and nothing is left either
-    errors = [ZeroDivisionError]
+    Fails.error = ZeroDivisionError
     connection = Connection(broker.url, transport=Fails)
     connection.connect()
     with pytest.raises(ZeroDivisionError):

@@ -110,7 +110,7 @@ def keep_trying(
             if error is None:
                 try:
                     if connection._connection is None:
-                        connection._ensure_connected(policy, as_ours=True)
+                        _connect_first(connection, obj, policy)
                     return call()
                 except DeadlineExceeded as exc:
                     if exc.__cause__ is None:
@@ -166,6 +166,17 @@ def _mend_for(connection: Connection, policy: RetryPolicy, error: Exception) -> 
 
 def _nothing(connection: Connection, obj: Any, policy: RetryPolicy, failures: int) -> None:
     """``retry_errors`` are the operation's own: there is nothing to mend."""
+
+
+def _connect_first(connection: Connection, obj: Any, policy: RetryPolicy) -> None:
+    """Connect by the caller's policy, not that of the default channel; a channel of an earlier life is replaced."""
+    connection._ensure_connected(policy, as_ours=True)
+    channel = getattr(obj, "channel", None)
+    parent = getattr(channel, "connection", connection._connection)
+    if channel is None or parent is connection._connection:
+        return
+    if getattr(parent, "client", None) in (None, connection):
+        _revive(obj, connection.default_channel, policy)
 
 
 def _new_connection(connection: Connection, obj: Any, policy: RetryPolicy, failures: int) -> None:
