@@ -129,6 +129,8 @@ class Transport(virtual.Transport):
         self.broker = _broker(Path("/", client.virtual_host or "").resolve())
         super().__init__(client, **kwargs)
         self.lock = self.broker.lock
+        # While it is empty there is nothing for Channel._due to do, and it is not called.
+        self.schedule = self.broker.expiring
 
     @property
     def global_state(self) -> virtual.BrokerState:
