@@ -15,7 +15,7 @@ from kombu.exceptions import (
     UnsupportedCapability,
 )
 from kombu.serialization import dumps
-from kombu.utils.deadline import deadline_scope, remaining
+from kombu.utils.deadline import DEFAULT_PUBLISH_TIMEOUT, deadline_scope, remaining
 from kombu.utils.functional import ChannelPromise
 
 if TYPE_CHECKING:
@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 
     from kombu.entity import Queue
 
-__all__ = ("DEFAULT_PUBLISH_TIMEOUT", "Producer")
-
-#: Seconds that ``publish(retry=True)`` may take altogether when neither ``timeout`` nor ``max_retries`` is
-#: given.
-DEFAULT_PUBLISH_TIMEOUT = 60.0
+__all__ = ("Producer",)
 
 
 class Producer:

@@ -335,8 +335,8 @@ class Queue(MaybeChannelBound):
 
     def __repr__(self) -> str:
         if self.bindings:
-            return self._repr_entity(f"Queue {self.name or repr('')} -> {pretty_bindings(self.bindings)}")
-        return self._repr_entity(f"Queue {self.name or repr('')} -> {self.exchange!r} -> {self.routing_key}")
+            return self._repr_entity(f"Queue {self.name} -> {pretty_bindings(self.bindings)}")
+        return self._repr_entity(f"Queue {self.name} -> {self.exchange!r} -> {self.routing_key}")
 
 
 def _queue_from_options(cls: type[Queue], name: str, options: dict[str, Any]) -> Queue:
