@@ -115,7 +115,8 @@ class TestLoads:
     @pytest.mark.parametrize("body", [b"", "", None])
     @pytest.mark.parametrize("content_type", ["application/json", "application/data", "text/plain"])
     def test_nothing_is_nothing(self, body, content_type):
-        assert loads(body, content_type, "utf-8") == body
+        expected = "" if (body, content_type) == (b"", "text/plain") else body
+        assert loads(body, content_type, "utf-8") == expected
 
     @pytest.mark.parametrize(
         "body", ['{"a": 1}', b'{"a": 1}', bytearray(b'{"a": 1}'), memoryview(b'{"a": 1}')]

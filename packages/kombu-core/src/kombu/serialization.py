@@ -231,7 +231,7 @@ class SerializerRegistry:
                 raise self._refusal(content_type, "untrusted")
         elif content_type in self._disabled_content_types and not force:
             raise self._refusal(content_type, "disabled")
-        if not data and (decode is not None or data.__class__ is not bytes):
+        if not data and not (data == b"" and content_type == "text/plain"):
             return data
         try:
             if decode is not None:
