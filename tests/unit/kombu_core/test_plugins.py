@@ -75,7 +75,9 @@ class TestEntryPoints:
             "plugins.register('mine', 5); assert plugins.load('mine') == 5\n"
             "print({'importlib_metadata', 'importlib.metadata'} & set(sys.modules))\n"
         )
-        out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        out = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout
         # Then
         assert out.strip() == "set()"
 
@@ -96,7 +98,9 @@ class TestEntryPoints:
         install("acme-one", GROUP, {"acme": "plug_a:x"}, plug_a="x = 1")
         second = tmp_path / "second"
         (second / "Acme_One-2.0.dist-info").mkdir(parents=True)
-        (second / "Acme_One-2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-one\nVersion: 2\n")
+        (second / "Acme_One-2.0.dist-info" / "METADATA").write_text(
+            "Metadata-Version: 2.1\nName: acme-one\nVersion: 2\n"
+        )
         (second / "Acme_One-2.0.dist-info" / "entry_points.txt").write_text(f"[{GROUP}]\nacme = plug_a:x\n")
         monkeypatch.syspath_prepend(str(second))
         # Then
@@ -187,7 +191,9 @@ class TestSerializers:
 
     def test_a_broken_one_spoils_nothing_else(self, install, registry, caplog):
         # Given
-        install("acme-bad", GROUP, {"bad": "plug_bad:register_args"}, plug_bad="import a_driver_that_is_not_there")
+        install(
+            "acme-bad", GROUP, {"bad": "plug_bad:register_args"}, plug_bad="import a_driver_that_is_not_there"
+        )
         install("acme-csv", GROUP, {"csv": "plug_csv:register_args"}, plug_csv=self.CSV)
         # When: somebody else's content type makes us look.
         with caplog.at_level(logging.WARNING, "kombu"):
@@ -215,7 +221,12 @@ class TestSerializers:
 
 class TestMatchers:
     def test_found_by_name(self, install):
-        install("acme-match", GROUP, {"same": "plug_match:same"}, plug_match="def same(data, pattern): return data == pattern")
+        install(
+            "acme-match",
+            GROUP,
+            {"same": "plug_match:same"},
+            plug_match="def same(data, pattern): return data == pattern",
+        )
         registry = MatcherRegistry()
         registry._plugins = EntryPoints(GROUP)
         assert registry.match("a", "a", matcher="same") is True
