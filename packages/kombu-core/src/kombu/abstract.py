@@ -69,11 +69,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def is_connection(channel: Any) -> bool:
+    """Whether a connection was given in the place of a channel; finding out opens nothing."""
+    return hasattr(type(channel), "default_channel") or "default_channel" in getattr(channel, "__dict__", ())
+
+
 def channel_of(channel: Any) -> Any:
     """The channel itself, or the default channel when a connection was given."""
-    if isinstance(channel, ChannelPromise):
-        return channel
-    return getattr(channel, "default_channel", channel)
+    return channel.default_channel if is_connection(channel) else channel
 
 
 class MaybeChannelBound(Object):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from _thread import get_ident
 from typing import TYPE_CHECKING, Any
 
+from kombu.abstract import is_connection
 from kombu.batch import Buffer, ProducerBatch
 from kombu.compression import compress
 from kombu.entity import Exchange, declare_once, maybe_delivery_mode, name_of
@@ -115,7 +116,7 @@ class Producer:
 
     def revive(self, channel: Any) -> None:
         """Go on with another channel or connection, after the old one was lost."""
-        if hasattr(channel, "default_channel"):
+        if is_connection(channel):
             connection = self.__connection__ = channel
             channel = ChannelPromise(lambda: connection.default_channel)
         self._use(channel)
