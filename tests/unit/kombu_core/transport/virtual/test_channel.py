@@ -259,7 +259,7 @@ class TestBackendsThatRoute:
                 return ["q", "q2"]
 
         class Special(transport.Channel):
-            exchange_types = {**virtual.Channel.exchange_types, "x-everywhere": Everywhere}  # noqa: RUF012
+            exchange_types = {**virtual.Channel.exchange_types, "x-everywhere": Everywhere}
 
         transport.Channel = Special
         with Connection(transport=transport) as connection:
