@@ -108,7 +108,7 @@ def test_{0}(memory_url, memory_broker):
     assert memory_url not in urls
     urls.append(memory_url)
 """
-    (tmp_path / "conftest.py").write_text('pytest_plugins = ["kombu.testing.fixtures"]')
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["kombu.testing"]')
     (tmp_path / "test_fresh.py").write_text("urls = []\n" + test.format(1) + test.format(2))
     # When, Then
     assert run(tmp_path) == {"fresh": ["PASSED", "PASSED"]}
