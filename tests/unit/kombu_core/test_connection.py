@@ -11,6 +11,7 @@ import pytest
 from kombu import Connection
 from kombu.connection import is_connection, maybe_channel
 from kombu.exceptions import ChannelError, ConnectionError, RecoverableConnectionError
+from kombu.utils.deadline import deadline_scope
 
 from .tinybroker import TinyBroker, TinyTransport, refused_url
 
@@ -76,6 +77,14 @@ def test_closing_a_connection_that_was_never_made_is_nothing(broker):
     connection.release()
     connection.collect()
     assert broker.sessions == []
+
+
+def test_goodbye_is_said_also_when_the_time_is_over(broker, connection):
+    connection.connect()
+    with deadline_scope(0):
+        connection.release()
+
+    broker.wait_for(lambda sessions: sessions == [["bye", "(end)"]])
 
 
 def test_with_releases_also_after_an_error(broker):

@@ -12,7 +12,7 @@ import pytest
 from kombu import Connection
 from kombu.exceptions import ChannelError, DeadlineExceeded, OperationalError, RecoverableChannelError
 from kombu.retry import CHANNEL_RETRIES, RetryPolicy
-from kombu.utils.deadline import deadline_scope
+from kombu.utils.deadline import deadline_scope, remaining
 
 from .tinybroker import TinyBroker, TinyTransport, refused_url, silent_listener
 
@@ -176,6 +176,39 @@ def test_a_long_pause_is_cut_by_the_timeout():
     assert monotonic() - began < 1.5
 
 
+def test_a_deadline_that_the_transport_notices_has_the_failure_before_it_as_its_cause():
+    # Given a transport that is refused once, and then notices by itself that the time is over
+    class Notices(TinyTransport):
+        attempts = []
+
+        def establish_connection(self):
+            self.attempts.append(1)
+            if len(self.attempts) == 1:
+                raise ConnectionRefusedError("first")
+            while True:
+                threading.Event().wait(remaining(0.05))
+
+    connection = Connection("h", transport=Notices, connect_timeout=None)
+    with pytest.raises(DeadlineExceeded) as caught:
+        connection.ensure_connection(timeout=0.1, interval_start=0)
+    assert caught.value.__cause__.args == ("first",)
+
+    # And so it is for an operation
+    broken = Connection("h", transport=Notices)
+    broken._connection = object()
+    failures = [ConnectionResetError("second")]
+
+    def operation():
+        if failures:
+            raise failures.pop()
+        while True:
+            threading.Event().wait(remaining(0.05))
+
+    with pytest.raises(DeadlineExceeded) as caught, deadline_scope(0.1):
+        broken.ensure(None, operation, retry_errors=(ConnectionResetError,))()
+    assert caught.value.__cause__.args == ("second",)
+
+
 @pytest.mark.parametrize("way", ["ensure_connection", "connect", "default_channel", "channel", "connection"])
 def test_a_broker_that_never_answers_costs_no_more_than_the_deadline_in_force(way):
     with silent_listener() as url:
@@ -202,8 +235,6 @@ def test_connect_timeout_covers_the_whole_of_a_slow_login():
     # Given a transport with a login of many short waits
     class Slow(TinyTransport):
         def establish_connection(self):
-            from kombu.utils.deadline import remaining
-
             for _ in range(100):
                 threading.Event().wait(remaining(0.05))
             raise AssertionError("nobody stopped it")
@@ -367,6 +398,18 @@ def test_the_next_broker_of_the_list_takes_over(broker):
     connection.release()
 
 
+def test_a_broker_that_cuts_the_connection_is_not_the_next_to_be_tried(broker):
+    first = TinyBroker()
+    connection = tiny(first.url, broker.url)
+    pinger = Pinger(connection)
+    first.drop_connections()
+
+    assert connection.ensure(pinger, pinger.ping)()[0] == "pong"
+    assert connection.port == broker.port
+    connection.release()
+    first.close()
+
+
 def test_a_broker_that_goes_silent_does_not_hold_up_the_next(broker):
     first = TinyBroker()
     with silent_listener() as silent:
@@ -520,8 +563,6 @@ def test_an_outer_deadline_counts_and_is_not_taken_for_a_lost_connection(connect
 
     def waits():
         pinger.calls += 1
-        from kombu.utils.deadline import remaining
-
         while True:
             threading.Event().wait(remaining(0.05))
 

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import select
+import socket
 import threading
 import traceback
 
@@ -94,6 +95,43 @@ def test_a_child_that_lets_go_says_nothing_to_the_parents_broker(broker, connect
     assert in_child(child) is False
     assert connection.default_channel.ping() == "pong"
     assert broker.sessions == [["open", "ping", "ping"]]
+
+
+def test_a_drivers_destructor_does_not_run_in_the_child(broker):
+    # Given a driver that doesn't tell its descriptor, and hangs up when it is garbage
+    class Driver:
+        def __init__(self, tiny):
+            self.tiny = tiny
+
+        def __del__(self):
+            try:
+                self.tiny.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    class Hidden(TinyTransport):
+        def establish_connection(self):
+            return Driver(super().establish_connection())
+
+        def verify_connection(self, connection):
+            return True
+
+        def close_connection(self, connection):
+            connection.tiny.close()
+
+    connection = Connection(broker.url, transport=Hidden)
+    connection.connect()
+
+    # When a child connects for itself
+    def child():
+        connection.connect()
+        gc.collect()
+        return connection._connection.tiny.ask("ping")
+
+    # Then the parent's connection is still there
+    assert in_child(child) == "pong"
+    assert connection._connection.tiny.ask("ping") == "pong"
+    connection.release()
 
 
 def test_a_channel_that_the_child_still_holds_cannot_reach_the_parents_socket(broker, connection):

@@ -114,6 +114,7 @@ class TinyConnection:
         return line.decode().strip()
 
     def send(self, command):
+        self.sock.settimeout(remaining(5))
         self.sock.sendall(f"{command}\n".encode())
 
     def ask(self, command):
