@@ -219,6 +219,7 @@ class ConsumerProducerMixin(ConsumerMixin):
         if self._producer_connection is not None:
             self._producer_connection.close()
             self._producer_connection = None
+        super().on_consume_end(connection, channel)
 
     @property
     def producer(self) -> Producer:
