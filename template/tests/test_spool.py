@@ -5,7 +5,6 @@ import sys
 from queue import Empty
 
 import pytest
-
 from kombu_filedir.spool import Spool
 
 TAKE_AND_DIE = """
