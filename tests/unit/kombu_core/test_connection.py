@@ -149,6 +149,14 @@ def test_the_default_channel_is_one_and_is_replaced_when_closed(connection):
     assert not connection.default_channel.closed
 
 
+def test_the_default_channel_of_a_virtual_transport_too():
+    with Connection("memory://closed") as connection:
+        channel = connection.default_channel
+        channel.close()
+        assert connection.default_channel is not channel
+        assert connection.default_channel.queue_declare("", exclusive=True).message_count == 0
+
+
 def test_revive_lets_go_of_the_old_default_channel(connection):
     old = connection.default_channel
     new = connection.channel()

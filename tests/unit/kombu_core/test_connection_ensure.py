@@ -240,7 +240,7 @@ def test_connect_timeout_covers_the_whole_of_a_slow_login():
             raise AssertionError("nobody stopped it")
 
     began = monotonic()
-    with pytest.raises(TimeoutError, match=r"slow://h.* did not answer within 0\.2 s"):
+    with pytest.raises(TimeoutError, match=r"tiny://h.* did not answer within 0\.2 s"):
         Connection("h", transport=Slow, connect_timeout=0.2).connect()
     assert monotonic() - began < 1.5
 

@@ -150,7 +150,7 @@ class TinyTransport(Transport):
     connection_errors = (OSError,)
     channel_errors = (ChannelError,)
     driver_type = driver_name = "tiny"
-    default_port = 1
+    default_connection_params = {"port": 1}
 
     def establish_connection(self):
         client = self.client

@@ -202,7 +202,8 @@ class Link(Address):
         """The transport's connection object, connecting if need be; None after :meth:`close`."""
         if self._closed:
             return None
-        self.connect()
+        if not self.connected:
+            self.connect()
         return self._connection
 
     # disconnecting

@@ -14,8 +14,9 @@ def test_without_a_scope_there_is_no_deadline():
     assert current() is None
     assert remaining() is None
     assert remaining(3) == 3
-    with deadline_scope(None) as deadline:
-        assert deadline is current() is None
+    for no_limit in (None, float("inf")):
+        with deadline_scope(no_limit) as deadline:
+            assert deadline is current() is None
 
 
 def test_a_step_may_take_what_is_left_or_less():
