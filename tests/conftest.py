@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-pytest_plugins = ["kombu.testing.fixtures"]
+pytest_plugins = ["kombu.testing"]
 
 # A shared machine may stall any one example: time is pytest-timeout's matter.
 settings.register_profile("kombu", deadline=None)
