@@ -489,6 +489,16 @@ def test_subclasses_are_copied_as_what_they_are(channel):
     assert bound.ContentDisallowed is ContentDisallowed
 
 
+def test_key_is_another_name_of_the_routing_key():
+    assert Queue("q", Exchange("e"), key="k") == Queue("q", Exchange("e"), routing_key="k")
+
+
+@pytest.mark.parametrize("kind", [Exchange, Queue])
+def test_options_that_are_none_are_told(kind):
+    with pytest.warns(UserWarning, match=f"{kind.__name__} has no option 'durabel' .ignored.; it has name, .*durable"):
+        kind("x", durabel=False)
+
+
 def test_bound_entities_show_their_channel(channel):
     assert repr(Exchange("e")(channel)) == "<Exchange e(direct) bound to chan:7>"
     assert repr(Queue("q", Exchange("e"), "k")(channel)) == (

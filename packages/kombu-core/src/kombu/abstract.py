@@ -6,6 +6,7 @@ An :class:`Object` is what its ``attrs`` say: it is copied, pickled and turned i
 
 from __future__ import annotations
 
+import warnings
 from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -59,6 +60,17 @@ class Object:
 
     def __copy__(self) -> Self:
         return self.__class__(**self.as_dict())
+
+
+def warn_of_unknown(kind: type[Object], options: dict[str, Any]) -> None:
+    """Tell whoever declares an exchange or a queue of options that are none; they are ignored, as ever."""
+    known = [name for name, _ in kind.attrs]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        warnings.warn(
+            f"{kind.__name__} has no option {', '.join(map(repr, unknown))} (ignored); it has {', '.join(known)}",
+            stacklevel=3,
+        )
 
 
 def _plain(value: Any) -> Any:
