@@ -259,6 +259,14 @@ def test_what_the_transport_says_is_passed_on(broker):
         assert connection.channel_errors == (ChannelError,)
 
 
+def test_a_program_may_set_errors_of_its_own(connection):
+    connection.recoverable_connection_errors = (KeyError,)
+    assert connection.recoverable_connection_errors == (KeyError,)
+    connection.release()
+    assert connection.recoverable_connection_errors == (KeyError,)
+    assert connection.clone().recoverable_connection_errors == (OSError,)
+
+
 def test_a_transport_without_the_newer_attributes_will_do(broker):
     # Given a class that is no subclass of ours and has only what has always been asked for
     class Old:
