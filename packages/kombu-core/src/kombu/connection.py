@@ -11,6 +11,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from kombu.ensure import Revival, is_open, keep_trying
+from kombu.entity import Declarations
 from kombu.exceptions import RecoverableConnectionError
 from kombu.failover import get_strategy
 from kombu.link import Link
@@ -106,7 +107,7 @@ class Connection(Link):
             heartbeat=float(heartbeat or 0),
             credential_provider=credential_provider,
         )
-        self.declared_entities = set()
+        self.declared_entities = Declarations()
         self._lock = RLock()
         self._home = self._apply(from_url(urls[0], self._keywords))
 

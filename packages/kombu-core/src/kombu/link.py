@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.address import Address
 from kombu.ensure import as_library_error, connect
+from kombu.entity import Declarations
 from kombu.exceptions import AMQPError, DeadlineExceeded, OperationalError
 from kombu.failover import failover_strategies
 from kombu.params import from_url
@@ -261,7 +262,7 @@ class Link(Address):
         if self._transport is not None:
             abandon(self._transport, self._connection, self._default_channel)
         self._transport = self._connection = self._default_channel = None
-        self.declared_entities = set()
+        self.declared_entities = Declarations()
 
     # failing over
 

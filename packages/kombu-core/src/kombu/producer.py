@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.abstract import is_connection
 from kombu.batch import Buffer, ProducerBatch
 from kombu.compression import compress
-from kombu.entity import Exchange, declare_once, maybe_delivery_mode, name_of
+from kombu.entity import Declarations, Exchange, declare_once, declared_entities, maybe_delivery_mode, name_of
 from kombu.exceptions import (
     DeadlineExceeded,
     EncodeError,
@@ -76,6 +76,8 @@ class Producer:
         self._channel: Any = None
         #: The channel once it is open; None sends publish() the long way round.
         self._open: Any = None
+        #: The default exchange as it was declared, where that is noted, and how much that had forgotten then.
+        self._declared: tuple[Exchange, Declarations, int] | None = None
         self._batches: dict[int, Buffer] = {}
         if channel is not None:
             self.revive(channel)
@@ -162,6 +164,17 @@ class Producer:
             return declare_once(entity, self.channel)
 
         return self.connection.ensure(self, declare, **retry_policy)()
+
+    def _is_declared(self, exchange: Exchange) -> bool:
+        """Whether the default exchange was declared on this channel's connection and not forgotten since."""
+        noted = self._declared
+        return noted is not None and noted[0] is exchange and noted[1].forgotten == noted[2]
+
+    def _note_declared(self, channel: Any) -> None:
+        """The default exchange has just been declared, if it is declared at all."""
+        known = declared_entities(channel)
+        if self.auto_declare and isinstance(known, Declarations) and self.exchange.can_cache_declaration:
+            self._declared = (self.exchange, known, known.forgotten)
 
     # -- publishing
 
@@ -267,7 +280,7 @@ class Producer:
             or delay is not None
             or confirm_timeout is not None
             or self._batches
-            or (default.name and self.auto_declare)
+            or (default.name and self.auto_declare and not self._is_declared(default))
         ):
             parts = (body, priority, content_type, content_encoding, headers, properties)
             options: dict[str, Any] = {"mandatory": mandatory, "immediate": immediate}
@@ -306,6 +319,7 @@ class Producer:
                 self._require_delay(channel)
             for entity in entities:
                 declare_once(entity, channel)
+            self._note_declared(channel)
             message = channel.prepare_message(*parts)
             left = remaining(timeout)
             if timeout is not None:

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kombu.abstract import channel_of
 from kombu.exceptions import ChannelError, RecoverableConnectionError
 
-__all__ = ("declare_once", "declared_entities", "forget")
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ("Declarations", "declare_once", "declared_entities", "forget")
+
+
+class Declarations(set[Any]):
+    """What was declared on one connection; ``forgotten`` changes whenever something has to be declared again."""
+
+    __slots__ = ("forgotten",)
+
+    def __init__(self, entities: Iterable[Any] = ()) -> None:
+        super().__init__(entities)
+        self.forgotten = 0
+
+    def discard(self, entity: Any) -> None:
+        self.forgotten += 1
+        super().discard(entity)
+
+    def clear(self) -> None:
+        self.forgotten += 1
+        super().clear()
 
 
 def declare_once(entity: Any, channel: Any = None) -> bool:
