@@ -232,7 +232,7 @@ class SerializerRegistry:
                 raise self._refusal(content_type, "untrusted")
         elif content_type in self._disabled_content_types and not force:
             raise self._refusal(content_type, "disabled")
-        if not data and not (data == b"" and content_type == "text/plain"):
+        if not data and (content_type != "text/plain" or data is None):
             return data
         try:
             if decode is not None:

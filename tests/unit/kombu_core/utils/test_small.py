@@ -75,7 +75,7 @@ class TestUuid:
         program = (
             "import os; from kombu.utils.uuid import uuid; uuid()\n"
             "pid = os.fork()\n"
-            "print(uuid(), flush=True)\n"
+            "os.write(1, (uuid() + '\\n').encode())\n"
             "if pid: os.waitpid(pid, 0)\n"
         )
         out = subprocess.run(
