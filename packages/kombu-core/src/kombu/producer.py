@@ -11,10 +11,9 @@ from kombu.compression import compress
 from kombu.entity import Declarations, Exchange, declare_once, declared_entities, maybe_delivery_mode, name_of
 from kombu.exceptions import (
     DeadlineExceeded,
-    EncodeError,
     RecoverableConnectionError,
-    UnsupportedCapability,
 )
+from kombu.outgoing import encoded, require_delay
 from kombu.serialization import dumps
 from kombu.utils.deadline import DEFAULT_PUBLISH_TIMEOUT, deadline_scope, remaining
 from kombu.utils.functional import ChannelPromise
@@ -235,12 +234,12 @@ class Producer:
             DeadlineExceeded: the time ran out.
             UnsupportedCapability: a ``delay`` on a transport without.
         """
-        if content_type and body.__class__ is bytes:
+        if not content_type:
+            content_type, content_encoding, body = dumps(body, serializer or self.serializer)
+        elif body.__class__ is bytes:
             content_encoding = content_encoding or "binary"
         else:
-            content_type, content_encoding, body = self._encode(
-                body, serializer, content_type, content_encoding
-            )
+            content_encoding, body = encoded(body, content_type, content_encoding)
         headers = {} if headers is None else dict(headers)
         if compression is None:
             compression = self.compression
@@ -316,7 +315,7 @@ class Producer:
         def send() -> Any:
             channel = self.channel
             if "delay" in options:
-                self._require_delay(channel)
+                require_delay(channel)
             for entity in entities:
                 declare_once(entity, channel)
             self._note_declared(channel)
@@ -348,32 +347,6 @@ class Producer:
                 if deadline is None or not deadline.expired:
                     raise
                 raise deadline.exceeded("publishing") from exc
-
-    def _encode(
-        self, body: Any, serializer: str | None, content_type: str | None, content_encoding: str | None
-    ) -> tuple[str, str, Any]:
-        """Serialize ``body``, or take it as it is when the caller says what it is."""
-        if not content_type:
-            return dumps(body, serializer=serializer or self.serializer)
-        if isinstance(body, str):
-            content_encoding = content_encoding or "utf-8"
-            return content_type, content_encoding, body.encode(content_encoding)
-        if isinstance(body, (bytes, bytearray, memoryview)):
-            return content_type, content_encoding or "binary", body
-        raise EncodeError(
-            f"a body of type {type(body).__name__} was given with content_type={content_type!r}, which means"
-            " that it is encoded already: pass bytes or str, or leave content_type out and choose a serializer"
-        )
-
-    def _require_delay(self, channel: Any) -> None:
-        client = getattr(channel.connection, "client", None)
-        transport = getattr(client, "transport", None)
-        if transport is not None and not getattr(transport.implements, "delay", False):
-            name = transport.driver_name or transport.driver_type
-            raise UnsupportedCapability(
-                f"the transport {name} cannot delay messages:"
-                " publish without delay= or choose a transport that claims the capability 'delay'"
-            )
 
     # -- in batches
 
