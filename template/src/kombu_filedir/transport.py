@@ -123,7 +123,15 @@ class Transport(virtual.Transport):
     polling_interval = 0.02
 
     # What the virtual layer does over the hooks above. Not claimed: priority, queue_expires, delay.
-    implements = virtual.Transport.implements
+    implements = virtual.Transport.implements.extend(
+        auto_delete=True,
+        consumer_cancel_notify=True,
+        dead_letter=True,
+        exclusive=True,
+        mandatory=True,
+        max_length=True,
+        message_ttl=True,
+    )
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         self.broker = _broker(Path("/", client.virtual_host or "").resolve())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from time import sleep
 
 import pytest
 
@@ -263,8 +264,11 @@ def test_replies_are_collected_and_the_queue_is_told(connection, queue, no_ack):
     # When
     replies = list(collect_replies(connection, channel, queue, limit=2, timeout=5, no_ack=no_ack))
     # Then
-    assert replies == [{"r": 1}, {"r": 2}] and told == ["q"] and left(connection) == 0
+    assert replies == [{"r": 1}, {"r": 2}] and told == ["q"]
     assert list(collect_replies(connection, channel, queue, limit=1, timeout=0.01)) == [] and told == ["q"]
+    # And nothing is left unacknowledged, that would go back to the queue
+    channel.close()
+    assert left(connection) == 0
 
 
 # -- errors
@@ -373,12 +377,26 @@ def test_what_amqp_has_no_room_for_is_applied_as_no_limit(caplog):
     assert qos.applied == [0, 65535]
 
 
+class SlowPrefetch(Prefetch):
+    """Lets another thread run whenever the value was read."""
+
+    @property
+    def value(self):
+        found = self.stored
+        sleep(0)
+        return found
+
+    @value.setter
+    def value(self, value):
+        self.stored = value
+
+
 def test_threads_lose_no_changes():
     # Given
-    qos = Prefetch(1000)
+    qos = SlowPrefetch(1000)
 
     def change():
-        for _ in range(1000):
+        for _ in range(200):
             qos.increment_eventually()
             qos.update()
             qos.decrement_eventually()

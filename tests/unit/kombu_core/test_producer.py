@@ -363,6 +363,7 @@ def test_retry_goes_on_after_connection_errors(flaky):
     told, revived = [], []
     policy = {
         "max_retries": 5,
+        "timeout": 30,
         "interval_start": 0,
         "interval_step": 0,
         "errback": lambda exc, interval: told.append(exc),

@@ -56,21 +56,15 @@ class Transport(base.Transport):
     Cycle: ClassVar[type[Any]] = FairCycle
     Management = Management
 
+    #: What two hooks are enough for. The rest takes more of them (``_has_queue``, ``_due``, ``_size_bytes``, a state
+    #: that is shared, ...) and is claimed by the transport that has them.
     implements = base.Capabilities(
-        batch_publish=False,
-        message_ttl=True,
-        max_length=True,
-        dead_letter=True,
-        delivery_limit=True,
-        delivery_count=True,
-        mandatory=True,
         alternate_exchange=True,
-        exchange_bind=True,
-        exclusive=True,
-        auto_delete=True,
-        consumer_cancel_notify=True,
-        consumer_prefetch=True,
         confirm=True,
+        consumer_prefetch=True,
+        delivery_count=True,
+        delivery_limit=True,
+        exchange_bind=True,
     )
     connection_errors: tuple[type[BaseException], ...] = (ConnectionError,)
     channel_errors: tuple[type[BaseException], ...] = (ChannelError,)
