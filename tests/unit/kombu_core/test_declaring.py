@@ -79,6 +79,24 @@ def test_what_was_deleted_is_declared_again(channel):
     assert declare_once(exchange, channel) is False
 
 
+@pytest.mark.parametrize(
+    ("bound", "again"),
+    [
+        (Queue("q", Exchange("e"), "k"), True),
+        (Queue("q", [Exchange("e").binding("k")]), True),
+        (Queue("q", Exchange("other"), "k"), False),
+        (Queue("e"), False),
+    ],
+)
+def test_queues_of_a_deleted_exchange_are_declared_again(channel, bound, again):
+    # Given
+    declare_once(bound, channel)
+    # When the exchange goes, and its bindings with it
+    Exchange("e")(channel).delete()
+    # Then
+    assert declare_once(bound, channel) is again
+
+
 def test_the_memory_of_what_was_declared_keeps_no_channel_alive():
     # Given a bound queue that was declared on a connection that lives on
     channel = PaperChannel()

@@ -196,6 +196,34 @@ def test_the_default_exchange_may_be_left_alone(channel, make):
     assert channel.verbs() == ["basic_publish"] and channel.published()[0][1]["exchange"] == "def"
 
 
+def test_the_default_exchange_is_declared_again_when_it_was_deleted(connection):
+    # Given a producer that has published before, and so takes the short way
+    exchange, queue = Exchange("def"), Queue("q", Exchange("def"), "rk")
+    producer = Producer(connection, exchange, "rk")
+    producer.publish(1, declare=[queue])
+    producer.publish(2)
+    # When the exchange is deleted
+    exchange(connection).delete()
+    # Then the next one declares it, instead of publishing to nowhere, and a queue that needs it is bound again
+    producer.publish(3)
+    producer.publish(4, declare=[queue])
+    got = [queue(connection).get(no_ack=True) for _ in range(4)]
+    assert [message and message.payload for message in got] == [1, 2, 4, None]
+
+
+def test_the_default_exchange_is_declared_again_on_another_connection(memory_url, memory_broker):
+    with Connection(memory_url) as one, Connection(memory_url) as other:
+        # Given
+        producer = Producer(one, Exchange("def"))
+        producer.publish(1)
+        # When
+        memory_broker.reset()
+        producer.revive(other)
+        producer.publish(2)
+        # Then
+        Queue("q", Exchange("def", passive=True))(other).declare()
+
+
 def test_declare_sends_the_declaration_now(channel):
     Producer(channel, Exchange("def")).declare()
     Producer(channel).declare()

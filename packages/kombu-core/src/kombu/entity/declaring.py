@@ -79,7 +79,14 @@ def _snapshot(entity: Any) -> Any:
 
 
 def forget(entity: Any, kind: type[Any]) -> None:
-    """What is deleted has to be declared again."""
+    """What is deleted has to be declared again, and with an exchange the queues that were bound to it."""
     known = declared_entities(entity.channel)
-    for other in [other for other in known or () if isinstance(other, kind) and other.name == entity.name]:
-        known.discard(other)  # type: ignore[union-attr]
+    for other in list(known or ()):
+        if other.name == entity.name if isinstance(other, kind) else entity.name in _sources(other):
+            known.discard(other)  # type: ignore[union-attr]
+
+
+def _sources(entity: Any) -> list[str]:
+    """Names of the exchanges that a queue is bound to."""
+    routes = [getattr(entity, "exchange", None), *(b.exchange for b in getattr(entity, "bindings", ()))]
+    return [getattr(exchange, "name", exchange) for exchange in routes if exchange is not None]
