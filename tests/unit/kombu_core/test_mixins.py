@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from time import monotonic
 
 import pytest
 
@@ -173,6 +174,13 @@ def test_consume_gives_up_when_nothing_comes_for_too_long(connection, put):
             beats.append(1)
     # Then
     assert beats == [1] and "a" in worker.events
+
+
+def test_giving_up_does_not_wait_for_the_safety_interval(connection):
+    started = monotonic()
+    with pytest.raises(TimeoutError):
+        list(Worker(connection).consume(timeout=0.05, safety_interval=30))
+    assert monotonic() - started < 10
 
 
 def test_the_heartbeat_is_looked_at_while_nothing_comes(connection):

@@ -14,7 +14,9 @@ from kombu.exceptions import (
     ConnectionError,
     DeadlineExceeded,
     EncodeError,
+    NotBoundError,
     OperationalError,
+    RecoverableConnectionError,
     SerializerNotInstalled,
     UnsupportedCapability,
 )
@@ -276,6 +278,19 @@ def test_without_a_channel_a_producer_waits_to_be_revived(channel):
     # Then
     assert producer.channel is channel and channel.verbs() == ["exchange_declare", "basic_publish"]
     assert producer.connection is channel.connection.client
+
+
+@pytest.mark.parametrize("options", [{}, {"retry": True}])
+def test_publishing_without_a_channel_says_what_is_missing(options):
+    with pytest.raises(NotBoundError, match="no channel: give it one by revive"):
+        Producer(None).publish(b"x", **options)
+
+
+def test_retrying_needs_a_connection(channel):
+    # Given a channel that has lost it
+    channel.connection = None
+    with pytest.raises(RecoverableConnectionError, match="cannot retry"):
+        Producer(channel).publish(b"x", retry=True)
 
 
 def test_a_pickled_producer_has_its_defaults_and_no_channel(channel):

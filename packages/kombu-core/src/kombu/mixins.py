@@ -131,8 +131,11 @@ class ConsumerMixin:
                 if self.should_stop:
                     break
                 self.on_iteration()
+                wait = safety_interval
+                if timeout:
+                    wait = max(0, min(wait, timeout - (monotonic() - since)))
                 try:
-                    connection.drain_events(timeout=safety_interval)
+                    connection.drain_events(timeout=wait)
                 except DeadlineExceeded:
                     raise
                 except TimeoutError:

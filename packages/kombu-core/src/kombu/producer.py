@@ -11,6 +11,7 @@ from kombu.compression import compress
 from kombu.entity import Declarations, Exchange, declare_once, declared_entities, maybe_delivery_mode, name_of
 from kombu.exceptions import (
     DeadlineExceeded,
+    NotBoundError,
     RecoverableConnectionError,
 )
 from kombu.outgoing import encoded, require_delay
@@ -308,6 +309,8 @@ class Producer:
         timeout: float | None,
     ) -> Any:
         """The long way of :meth:`publish`: with a deadline, declarations, retries, a delay or a batch."""
+        if self._channel is None:
+            raise NotBoundError("this producer has no channel: give it one by revive(channel or connection)")
         entities = list(declare or ())
         if self.auto_declare and self.exchange.name:
             entities.append(self.exchange)
