@@ -29,14 +29,7 @@ if TYPE_CHECKING:
     from kombu.producer import Producer
     from kombu.simple import SimpleBuffer, SimpleQueue
 
-__all__ = (
-    "BrokerConnection",
-    "ChannelPool",
-    "Connection",
-    "ConnectionPool",
-    "is_connection",
-    "maybe_channel",
-)
+__all__ = ("BrokerConnection", "ChannelPool", "Connection", "ConnectionPool", "is_connection", "maybe_channel")
 
 
 class Connection(Link):
@@ -191,7 +184,7 @@ class Connection(Link):
         except self._gone_errors():
             pass
 
-    def drain_events(self, **kwargs: Any) -> Any:
+    def drain_events(self, timeout: float | None = None, **kwargs: Any) -> Any:
         """Wait for an event on any channel and have it handled: a message goes to its consumer's callbacks.
 
         Arguments:
@@ -209,7 +202,7 @@ class Connection(Link):
                 raise RecoverableConnectionError(
                     "drain_events: the connection was closed; connect() opens it again"
                 )
-        return self._transport.drain_events(connection, **kwargs)
+        return self._transport.drain_events(connection, timeout=timeout, **kwargs)
 
     # doing things until they succeed
 

@@ -39,12 +39,14 @@ def another(message: dict[str, Any]) -> dict[str, Any]:
 
 def body_size(message: dict[str, Any]) -> int:
     """Bytes of the body as it was published, whatever it travels as."""
-    body = message["body"]
+    body: str | bytes | None = message["body"]
     if not body:
         return 0
+    if isinstance(body, bytes):
+        return len(body)
     if message["properties"].get("body_encoding") == "base64":
         return len(body) * 3 // 4 - body[-2:].count("=")
-    return len(body.encode()) if isinstance(body, str) else len(body)
+    return len(body.encode())
 
 
 class Message(base.Message):
