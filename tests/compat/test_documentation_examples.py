@@ -264,7 +264,7 @@ def test_consumer_mixin_with_several_channels(url):
 
         def get_consumers(self, _, default_channel):
             # The documentation's default_channel.connection.channel() works where that is an AMQP connection.
-            self.channel2 = default_channel.connection.client.channel()
+            self.channel2 = default_channel.connection.channel()
             return [
                 Consumer(default_channel, queues1, callbacks=[self.on_message], accept=["json"]),
                 Consumer(self.channel2, queues2, callbacks=[self.on_special_message], accept=["json"]),
