@@ -474,14 +474,17 @@ def test_a_channel_of_its_own_is_replaced_by_another_of_its_own(connection):
     assert connection.default_channel is default
 
 
-def test_a_channel_that_is_still_open_is_kept(connection):
+def test_a_channel_that_is_still_open_is_replaced_too(connection):
+    # Given an error that leaves the channel open; oslo.messaging consumes again with the same tags after it
     pinger = Pinger(connection)
     pinger.failures = [RecoverableChannelError("but open")]
     was = pinger.channel
 
+    # Then that is done on a channel where nothing was done before
     connection.ensure(pinger, pinger.ping, **FAST)()
-    assert pinger.channel is was
-    assert pinger.revived == []
+    assert pinger.revived == [pinger.channel]
+    assert pinger.channel is not was
+    assert was.closed
 
 
 def test_a_channel_error_that_comes_back_on_every_channel_ends_even_without_max_retries(connection):

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from kombu.producer import Producer
     from kombu.simple import SimpleBuffer, SimpleQueue
 
-__all__ = ("BrokerConnection", "ChannelPool", "Connection", "ConnectionPool", "is_connection", "maybe_channel")
+__all__ = (
+    "BrokerConnection",
+    "ChannelPool",
+    "Connection",
+    "ConnectionPool",
+    "is_connection",
+    "maybe_channel",
+)
 
 
 class Connection(Link):
@@ -222,7 +229,7 @@ class Connection(Link):
     ) -> Callable[..., Any]:
         """A function that calls ``fun`` until it succeeds, mending the connection in between.
 
-        A lost connection is replaced by one to the next broker, a closed channel by a new one, and
+        A lost connection is replaced by one to the next broker, a channel with an error by a new one, and
         ``obj.revive(channel)`` is called before ``fun`` is. The first retry follows at once, the others after a pause.
 
         Arguments:

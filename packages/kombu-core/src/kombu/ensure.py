@@ -27,13 +27,13 @@ def as_library_error(exc: BaseException) -> OperationalError:
     return error
 
 
-def is_open(channel: Any, unknown: bool = True) -> bool:
-    """Whether the channel can still be used; ``unknown`` when it doesn't say."""
+def is_open(channel: Any) -> bool:
+    """Whether the channel can still be used; True when it doesn't say."""
     said = getattr(channel, "is_open", None)
     if isinstance(said, bool):
         return said
     closed = getattr(channel, "closed", None)
-    return not closed if isinstance(closed, bool) else unknown
+    return not closed if isinstance(closed, bool) else True
 
 
 def connect(connection: Link, policy: RetryPolicy, callback: Callable[[], object] | None = None) -> None:
@@ -189,9 +189,8 @@ def _new_connection(connection: Connection, obj: Any, policy: RetryPolicy, failu
 
 
 def _new_channel(connection: Connection, obj: Any, policy: RetryPolicy, failures: int) -> None:
+    # Also one that is still open: whoever set it up is told to do so again, which fails where it is done already.
     channel = getattr(obj, "channel", None)
-    if is_open(channel, unknown=False):
-        return
     was_default = channel is None or channel is connection._default_channel
     if channel is not None:
         connection.maybe_close_channel(channel)
