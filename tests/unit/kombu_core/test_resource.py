@@ -107,7 +107,7 @@ def test_waiting_ends_after_the_timeout(kwargs):
 
     with pytest.raises(LimitExceeded):
         pool.acquire(block=True, **kwargs)
-    assert kwargs["timeout"] <= monotonic() - began < 1.5
+    assert kwargs["timeout"] <= monotonic() - began < 5
 
 
 @pytest.mark.parametrize("timeout", [None, 30])
@@ -119,7 +119,7 @@ def test_waiting_ends_with_the_deadline_in_force(timeout):
     with pytest.raises(DeadlineExceeded, match="waiting for the pool") as caught, deadline_scope(0.1):
         pool.acquire(block=True, timeout=timeout)
     assert isinstance(caught.value.__cause__, LimitExceeded)
-    assert monotonic() - began < 1.5
+    assert monotonic() - began < 5
 
 
 def test_a_thing_given_back_twice_is_lent_once():
