@@ -300,6 +300,9 @@ def test_waiting_for_another_thread_that_connects_is_bounded_too():
         began = monotonic()
         with pytest.raises(DeadlineExceeded, match="another thread"), deadline_scope(0.1):
             connection.connect()
+        # and what needs no connection does not wait at all
+        connection._transport = None
+        assert connection.info()["hostname"] == "127.0.0.1"
         assert monotonic() - began < 0.9
         thread.join(5)
 

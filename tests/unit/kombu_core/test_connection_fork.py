@@ -153,6 +153,40 @@ def test_a_channel_that_the_child_still_holds_cannot_reach_the_parents_socket(br
     assert broker.sessions == [["open", "ping", "ping"]]
 
 
+def test_a_transport_may_list_descriptors_of_its_own(broker):
+    # Given a transport whose connection has no fileno(), but which knows it
+    class Wrapped:
+        def __init__(self, tiny):
+            self.tiny = tiny
+
+    class Lists(TinyTransport):
+        def establish_connection(self):
+            return Wrapped(super().establish_connection())
+
+        def close_connection(self, connection):
+            connection.tiny.close()
+
+        def verify_connection(self, connection):
+            return True
+
+        def inherited_fds(self, connection):
+            return [connection.tiny.fileno()]
+
+    connection = Connection(broker.url, transport=Lists)
+    tiny = connection.connect().tiny
+
+    def child():
+        try:
+            return tiny.ask("ping")
+        except OSError:
+            return "nobody there"
+
+    assert in_child(child) == "nobody there"
+    assert tiny.ask("ping") == "pong"
+    assert broker.sessions == [["ping"]]
+    connection.release()
+
+
 def test_the_broker_sees_the_parent_go_while_the_child_lives_on(broker):
     # Given a child that lives on
     connection = Connection(broker.url, transport=TinyTransport)

@@ -118,12 +118,10 @@ class Address:
     @property
     def transport(self) -> Any:
         """The transport object; it exists before there is a connection."""
+        # No lock: a thread that connects holds it for long. Of two made at once, one is forgotten unused.
         transport = self._transport
         if transport is None:
-            with self._lock:
-                if self._transport is None:
-                    self._transport = self.create_transport()
-                transport = self._transport
+            transport = self._transport = self._transport or self.create_transport()
         return transport
 
     @_of_the_transport

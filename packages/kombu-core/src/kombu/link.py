@@ -42,20 +42,22 @@ _CONNECT_DEFAULTS: dict[str, Any] = {
 _inherited: list[Any] = []
 
 
-def abandon(transport: Any, *objects: Any) -> None:
+def abandon(transport: Any, connection: Any, channel: Any) -> None:
     """In a forked child: make sure that a connection of the parent is neither used nor closed from here.
 
-    Its descriptors, as far as the transport tells them, are pointed at the null device, so that even a channel which
-    somebody still holds cannot reach the parent's socket, and the broker sees the parent go when it goes.
+    Its descriptors (``connection.fileno()``, and what ``transport.inherited_fds(connection)`` lists if it has that) are
+    pointed at the null device, so that even a channel which somebody still holds cannot reach the parent's socket, and
+    the broker sees the parent go when it goes.
     """
-    _inherited.append((transport, *objects))
-    fds = {fd for thing in (transport, *objects) if (fd := maybe_fileno(thing)) is not None}
+    _inherited.append((transport, connection, channel))
+    fds = {maybe_fileno(connection)}
     tell = getattr(transport, "inherited_fds", None)
     if tell is not None:
-        fds.update(tell(*objects))
+        fds.update(tell(connection))
     null = os.open(os.devnull, os.O_RDWR)
     for fd in fds:
-        os.dup2(null, fd)
+        if fd is not None:
+            os.dup2(null, fd)
     os.close(null)
 
 
