@@ -374,13 +374,10 @@ def _unpickle(cls: type[Connection], info: dict[str, Any], origin: tuple[Any, ..
 
 
 def _warn_unknown(names: dict[str, Any]) -> None:
-    import warnings
+    from warnings import warn
 
-    warnings.warn(
-        f"Connection() has no option {', '.join(map(repr, names))}: ignored. Options of the transport go into"
-        f" transport_options={{...}}",
-        stacklevel=3,
-    )
+    unknown = ", ".join(map(repr, names))
+    warn(f"Connection() ignores {unknown}; transport options go into transport_options={{...}}", stacklevel=3)
 
 
 def is_connection(obj: Any) -> bool:
