@@ -45,15 +45,13 @@ _inherited: list[Any] = []
 def abandon(transport: Any, connection: Any, channel: Any) -> None:
     """In a forked child: make sure that a connection of the parent is neither used nor closed from here.
 
-    Its descriptors (``connection.fileno()``, and what ``transport.inherited_fds(connection)`` lists if it has that) are
+    Its descriptors (``connection.fileno()``, and what ``transport.inherited_fds(connection)`` lists) are
     pointed at the null device, so that even a channel which somebody still holds cannot reach the parent's socket, and
     the broker sees the parent go when it goes.
     """
     _inherited.append((transport, connection, channel))
-    fds = {maybe_fileno(connection)}
-    tell = getattr(transport, "inherited_fds", None)
-    if tell is not None:
-        fds.update(tell(connection))
+    fds: set[int | None] = {maybe_fileno(connection)}
+    fds.update(transport.inherited_fds(connection))
     null = os.open(os.devnull, os.O_RDWR)
     for fd in fds:
         if fd is not None:
