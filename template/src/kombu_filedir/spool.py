@@ -2,9 +2,9 @@
 
 ::
 
-    ROOT/ready/<queue>/<number>.json          messages, oldest first by name
+    ROOT/ready/<queue>/<number>.json             messages, oldest first by name
     ROOT/taken/<process>/<queue>/<number>.json   delivered and not settled yet
-    ROOT/new/                                 files being written
+    ROOT/new/                                    files being written
 
 A message moves by renaming its file, which the operating system does in one step: whoever is killed, and whenever,
 the message is in one place or the other. What a dead process had taken goes back when the next one starts.
@@ -20,7 +20,7 @@ from shutil import rmtree
 from threading import Lock
 from time import time_ns
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 __all__ = ("Spool",)
 
@@ -114,8 +114,9 @@ class Spool:
         for process in self.taken.iterdir():
             if not _lives(int(process.name)):
                 for path in process.glob("*/*.json"):
-                    self.declare(unquote(path.parent.name[1:]))
-                    os.rename(path, self.ready / path.parent.name / path.name)
+                    queue = self.ready / path.parent.name
+                    if queue.is_dir():  # else it was deleted meanwhile
+                        os.rename(path, queue / path.name)
                 rmtree(process, ignore_errors=True)
 
     def _names(self, queue: str) -> list[str]:

@@ -123,12 +123,22 @@ class Transport(virtual.Transport):
     polling_interval = 0.02
 
     # What the virtual layer does over the hooks above. Not claimed: priority, queue_expires, delay.
-    implements = virtual.Transport.implements
+    implements = virtual.Transport.implements.extend(
+        auto_delete=True,
+        consumer_cancel_notify=True,
+        dead_letter=True,
+        exclusive=True,
+        mandatory=True,
+        max_length=True,
+        message_ttl=True,
+    )
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         self.broker = _broker(Path("/", client.virtual_host or "").resolve())
         super().__init__(client, **kwargs)
         self.lock = self.broker.lock
+        # While it is empty there is nothing for Channel._due to do, and it is not called.
+        self.schedule = self.broker.expiring
 
     @property
     def global_state(self) -> virtual.BrokerState:

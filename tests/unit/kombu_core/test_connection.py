@@ -11,6 +11,7 @@ import pytest
 from kombu import Connection
 from kombu.connection import is_connection, maybe_channel
 from kombu.exceptions import ChannelError, ConnectionError, RecoverableConnectionError
+from kombu.utils.deadline import deadline_scope
 
 from .tinybroker import TinyBroker, TinyTransport, refused_url
 
@@ -78,6 +79,14 @@ def test_closing_a_connection_that_was_never_made_is_nothing(broker):
     assert broker.sessions == []
 
 
+def test_goodbye_is_said_also_when_the_time_is_over(broker, connection):
+    connection.connect()
+    with deadline_scope(0):
+        connection.release()
+
+    broker.wait_for(lambda sessions: sessions == [["bye", "(end)"]])
+
+
 def test_with_releases_also_after_an_error(broker):
     with pytest.raises(KeyError), Connection(broker.url, transport=TinyTransport) as connection:
         connection.connect()
@@ -88,11 +97,14 @@ def test_with_releases_also_after_an_error(broker):
 def test_nothing_is_kept_when_closing_fails(broker):
     # Given a transport whose goodbye fails, and a thing that shows whether it is still there
     class Fails(TinyTransport):
+        error = OSError
+
         def close_connection(self, connection):
             connection.close()
-            raise errors[0]("gone")
+            raise self.error("gone")
 
-    for errors in ([OSError], [ConnectionError]):
+    for error in (OSError, ConnectionError):
+        Fails.error = error
         connection = Connection(broker.url, transport=Fails)
         transport = weakref.ref(connection.transport)
         connection.connect()
@@ -104,7 +116,7 @@ def test_nothing_is_kept_when_closing_fails(broker):
         assert not connection.connected
 
     # But an error that means something else is told, and nothing is left either
-    errors = [ZeroDivisionError]
+    Fails.error = ZeroDivisionError
     connection = Connection(broker.url, transport=Fails)
     connection.connect()
     with pytest.raises(ZeroDivisionError):
@@ -135,6 +147,14 @@ def test_the_default_channel_is_one_and_is_replaced_when_closed(connection):
     channel.close()
     assert connection.default_channel is not channel
     assert not connection.default_channel.closed
+
+
+def test_the_default_channel_of_a_virtual_transport_too():
+    with Connection("memory://closed") as connection:
+        channel = connection.default_channel
+        channel.close()
+        assert connection.default_channel is not channel
+        assert connection.default_channel.queue_declare("", exclusive=True).message_count == 0
 
 
 def test_revive_lets_go_of_the_old_default_channel(connection):
@@ -237,6 +257,14 @@ def test_what_the_transport_says_is_passed_on(broker):
         assert connection.connection_errors == (OSError,)
         assert connection.recoverable_connection_errors == (OSError,)
         assert connection.channel_errors == (ChannelError,)
+
+
+def test_a_program_may_set_errors_of_its_own(connection):
+    connection.recoverable_connection_errors = (KeyError,)
+    assert connection.recoverable_connection_errors == (KeyError,)
+    connection.release()
+    assert connection.recoverable_connection_errors == (KeyError,)
+    assert connection.clone().recoverable_connection_errors == (OSError,)
 
 
 def test_a_transport_without_the_newer_attributes_will_do(broker):

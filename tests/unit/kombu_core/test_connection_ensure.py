@@ -12,7 +12,7 @@ import pytest
 from kombu import Connection
 from kombu.exceptions import ChannelError, DeadlineExceeded, OperationalError, RecoverableChannelError
 from kombu.retry import CHANNEL_RETRIES, RetryPolicy
-from kombu.utils.deadline import deadline_scope
+from kombu.utils.deadline import deadline_scope, remaining
 
 from .tinybroker import TinyBroker, TinyTransport, refused_url, silent_listener
 
@@ -133,12 +133,10 @@ def test_the_callback_can_give_up():
 def test_all_brokers_are_tried_before_a_pause(broker):
     told = []
     connection = tiny(refused_url(), refused_url(), broker.url)
-    began = monotonic()
     connection.ensure_connection(lambda exc, interval: told.append(interval))
 
     assert told == [0, 0]
     assert connection.port == broker.port
-    assert monotonic() - began < 1.5
     connection.release()
 
 
@@ -165,7 +163,7 @@ def test_the_timeout_bounds_all_attempts_and_pauses():
         tiny(refused_url()).ensure_connection(timeout=0.2, interval_start=0.05, interval_step=0)
 
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
-    assert 0.15 < monotonic() - began < 1.5
+    assert 0.15 < monotonic() - began < 5
 
 
 def test_a_long_pause_is_cut_by_the_timeout():
@@ -173,7 +171,40 @@ def test_a_long_pause_is_cut_by_the_timeout():
     with pytest.raises(DeadlineExceeded):
         tiny(refused_url()).ensure_connection(timeout=0.1, interval_start=30)
 
-    assert monotonic() - began < 1.5
+    assert monotonic() - began < 5
+
+
+def test_a_deadline_that_the_transport_notices_has_the_failure_before_it_as_its_cause():
+    # Given a transport that is refused once, and then notices by itself that the time is over
+    class Notices(TinyTransport):
+        attempts = []
+
+        def establish_connection(self):
+            self.attempts.append(1)
+            if len(self.attempts) == 1:
+                raise ConnectionRefusedError("first")
+            while True:
+                threading.Event().wait(remaining(0.05))
+
+    connection = Connection("h", transport=Notices, connect_timeout=None)
+    with pytest.raises(DeadlineExceeded) as caught:
+        connection.ensure_connection(timeout=0.1, interval_start=0)
+    assert caught.value.__cause__.args == ("first",)
+
+    # And so it is for an operation
+    broken = Connection("h", transport=Notices)
+    broken._connection = object()
+    failures = [ConnectionResetError("second")]
+
+    def operation():
+        if failures:
+            raise failures.pop()
+        while True:
+            threading.Event().wait(remaining(0.05))
+
+    with pytest.raises(DeadlineExceeded) as caught, deadline_scope(0.1):
+        broken.ensure(None, operation, retry_errors=(ConnectionResetError,))()
+    assert caught.value.__cause__.args == ("second",)
 
 
 @pytest.mark.parametrize("way", ["ensure_connection", "connect", "default_channel", "channel", "connection"])
@@ -185,7 +216,7 @@ def test_a_broker_that_never_answers_costs_no_more_than_the_deadline_in_force(wa
             use = getattr(connection, way)
             use()
 
-    assert monotonic() - began < 1.5
+    assert monotonic() - began < 5
 
 
 def test_one_attempt_is_bounded_by_connect_timeout():
@@ -195,23 +226,21 @@ def test_one_attempt_is_bounded_by_connect_timeout():
             tiny(url, connect_timeout=0.1).connect()
 
     assert not isinstance(caught.value, DeadlineExceeded)
-    assert monotonic() - began < 1.5
+    assert monotonic() - began < 5
 
 
 def test_connect_timeout_covers_the_whole_of_a_slow_login():
     # Given a transport with a login of many short waits
     class Slow(TinyTransport):
         def establish_connection(self):
-            from kombu.utils.deadline import remaining
-
             for _ in range(100):
                 threading.Event().wait(remaining(0.05))
             raise AssertionError("nobody stopped it")
 
     began = monotonic()
-    with pytest.raises(TimeoutError, match=r"slow://h.* did not answer within 0\.2 s"):
+    with pytest.raises(TimeoutError, match=r"tiny://h.* did not answer within 0\.2 s"):
         Connection("h", transport=Slow, connect_timeout=0.2).connect()
-    assert monotonic() - began < 1.5
+    assert monotonic() - began < 5
 
 
 def test_the_first_broker_is_silent_and_the_second_is_reached_within_connect_timeout(broker):
@@ -221,7 +250,7 @@ def test_the_first_broker_is_silent_and_the_second_is_reached_within_connect_tim
         connection.connect()
 
     assert connection.port == broker.port
-    assert monotonic() - began < 1.5
+    assert monotonic() - began < 5
     connection.release()
 
 
@@ -251,7 +280,7 @@ def test_connect_timeout_shows_what_is_left_to_transports_that_only_look_at_it()
 
 def test_waiting_for_another_thread_that_connects_is_bounded_too():
     with silent_listener() as url:
-        connection = tiny(url, connect_timeout=2)
+        connection = tiny(url, connect_timeout=1)
         started = threading.Event()
 
         class Started(TinyTransport):
@@ -271,7 +300,10 @@ def test_waiting_for_another_thread_that_connects_is_bounded_too():
         began = monotonic()
         with pytest.raises(DeadlineExceeded, match="another thread"), deadline_scope(0.1):
             connection.connect()
-        assert monotonic() - began < 1
+        # and what needs no connection does not wait at all
+        connection._transport = None
+        assert connection.info()["hostname"] == "127.0.0.1"
+        assert monotonic() - began < 0.9
         thread.join(5)
 
 
@@ -367,6 +399,18 @@ def test_the_next_broker_of_the_list_takes_over(broker):
     connection.release()
 
 
+def test_a_broker_that_cuts_the_connection_is_not_the_next_to_be_tried(broker):
+    first = TinyBroker()
+    connection = tiny(first.url, broker.url)
+    pinger = Pinger(connection)
+    first.drop_connections()
+
+    assert connection.ensure(pinger, pinger.ping)()[0] == "pong"
+    assert connection.port == broker.port
+    connection.release()
+    first.close()
+
+
 def test_a_broker_that_goes_silent_does_not_hold_up_the_next(broker):
     first = TinyBroker()
     with silent_listener() as silent:
@@ -395,7 +439,7 @@ def test_ensure_connects_by_its_own_policy(broker):
         )()
     assert told == [0.01, 0.02]
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
-    assert monotonic() - began < 1.5
+    assert monotonic() - began < 5
 
 
 @pytest.mark.parametrize("failure", [ConnectionResetError("again"), RecoverableChannelError])
@@ -431,14 +475,17 @@ def test_a_channel_of_its_own_is_replaced_by_another_of_its_own(connection):
     assert connection.default_channel is default
 
 
-def test_a_channel_that_is_still_open_is_kept(connection):
+def test_a_channel_that_is_still_open_is_replaced_too(connection):
+    # Given an error that leaves the channel open; oslo.messaging consumes again with the same tags after it
     pinger = Pinger(connection)
     pinger.failures = [RecoverableChannelError("but open")]
     was = pinger.channel
 
+    # Then that is done on a channel where nothing was done before
     connection.ensure(pinger, pinger.ping, **FAST)()
-    assert pinger.channel is was
-    assert pinger.revived == []
+    assert pinger.revived == [pinger.channel]
+    assert pinger.channel is not was
+    assert was.closed
 
 
 def test_a_channel_error_that_comes_back_on_every_channel_ends_even_without_max_retries(connection):
@@ -510,7 +557,7 @@ def test_the_timeout_of_ensure_is_one_for_everything(broker, connection):
         connection.ensure(pinger, pinger.ping, timeout=0.3, **FAST)()
 
     # Then that is how long it takes, and the last failure is told
-    assert 0.25 < monotonic() - began < 1.5
+    assert 0.25 < monotonic() - began < 5
     assert isinstance(caught.value.__cause__, OSError)
     assert not isinstance(caught.value.__cause__, DeadlineExceeded)
 
@@ -520,8 +567,6 @@ def test_an_outer_deadline_counts_and_is_not_taken_for_a_lost_connection(connect
 
     def waits():
         pinger.calls += 1
-        from kombu.utils.deadline import remaining
-
         while True:
             threading.Event().wait(remaining(0.05))
 

@@ -192,6 +192,16 @@ def test_as_uri_with_the_password_leads_to_the_same_place(url):
         ), name
 
 
+def test_a_transport_given_as_a_class_shows_by_its_kind():
+    from .tinybroker import TinyTransport
+
+    class Nameless(TinyTransport):
+        driver_type = "N/A"
+
+    assert Connection("h", transport=TinyTransport).as_uri() == "tiny://h:1//"
+    assert Connection("h", transport=Nameless).as_uri() == "nameless://h:1//"
+
+
 def test_as_uri_takes_a_mask_and_a_choice_of_fields():
     connection = Connection("memory://u:p@h:7/v")
 

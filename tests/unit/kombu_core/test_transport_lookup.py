@@ -100,7 +100,7 @@ def test_a_known_transport_that_is_missing_says_what_to_install(scheme, distribu
     with pytest.raises(TransportNotFound, match=f"pip install {distribution_name}"):
         connection.connect()
     with pytest.raises(KeyError):
-        connection.default_channel
+        _ = connection.default_channel
 
 
 def test_redis_over_a_unix_socket_is_redis(monkeypatch):

@@ -114,6 +114,7 @@ class TinyConnection:
         return line.decode().strip()
 
     def send(self, command):
+        self.sock.settimeout(remaining(5))
         self.sock.sendall(f"{command}\n".encode())
 
     def ask(self, command):
@@ -149,7 +150,7 @@ class TinyTransport(Transport):
     connection_errors = (OSError,)
     channel_errors = (ChannelError,)
     driver_type = driver_name = "tiny"
-    default_port = 1
+    default_connection_params = {"port": 1}
 
     def establish_connection(self):
         client = self.client

@@ -133,11 +133,9 @@ class EntryPoints:
         found = self._found
         if found is None:
             found = {}
+            # Of a distribution that is on the path twice, the metadata library only shows the first.
             for entry in entry_points(self.group):
-                claims = found.setdefault(entry.name, [])
-                # The same distribution seen twice (a build tree beside the installed one) is one claim.
-                if not any(_dist_name(other) == _dist_name(entry) for other in claims):
-                    claims.append(entry)
+                found.setdefault(entry.name, []).append(entry)
             self._found = found
         return found
 

@@ -6,6 +6,7 @@ An :class:`Object` is what its ``attrs`` say: it is copied, pickled and turned i
 
 from __future__ import annotations
 
+import warnings
 from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -61,6 +62,17 @@ class Object:
         return self.__class__(**self.as_dict())
 
 
+def warn_of_unknown(kind: type[Object], options: dict[str, Any]) -> None:
+    """Tell whoever declares an exchange or a queue of options that are none; they are ignored, as ever."""
+    known = [name for name, _ in kind.attrs]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        warnings.warn(
+            f"{kind.__name__} has no option {', '.join(map(repr, unknown))} (ignored); it has {', '.join(known)}",
+            stacklevel=3,
+        )
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Object):
         return value.as_dict(recurse=True)
@@ -69,11 +81,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def is_connection(channel: Any) -> bool:
+    """Whether a connection was given in the place of a channel; finding out opens nothing."""
+    return hasattr(type(channel), "default_channel") or "default_channel" in getattr(channel, "__dict__", ())
+
+
 def channel_of(channel: Any) -> Any:
     """The channel itself, or the default channel when a connection was given."""
-    if isinstance(channel, ChannelPromise):
-        return channel
-    return getattr(channel, "default_channel", channel)
+    return channel.default_channel if is_connection(channel) else channel
 
 
 class MaybeChannelBound(Object):

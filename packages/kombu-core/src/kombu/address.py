@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
+from kombu.entity import Declarations
 from kombu.exceptions import KombuError
 from kombu.failover import failover_strategies
 from kombu.params import ConnectionKey, ConnectionParams, format_uri
@@ -14,9 +15,28 @@ from kombu.utils.url import sanitize_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from typing_extensions import Self
+
 __all__ = ("Address",)
 
 _ADDRESS = ("hostname", "userid", "password", "virtual_host", "port")
+
+
+class _of_the_transport:  # noqa: N801
+    """A tuple of errors that the transport of the moment tells, unless the program has set its own."""
+
+    def __init__(self, tell: Callable[[Any], Any]) -> None:
+        self.tell = tell
+        self.__doc__ = tell.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> tuple[type[BaseException], ...]: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        return self if instance is None else tuple(self.tell(instance))
 
 
 class Address:
@@ -42,7 +62,7 @@ class Address:
     #: Names that :meth:`info` and :meth:`as_uri` show for another.
     resolve_aliases = {"librabbitmq": "amqp", "pyamqp": "amqp"}
     #: What was declared on this connection and need not be declared again while it lasts.
-    declared_entities: set[Any] = set()
+    declared_entities: Declarations = Declarations()
 
     _connection: Any = None
     _transport: Any = None
@@ -98,34 +118,31 @@ class Address:
     @property
     def transport(self) -> Any:
         """The transport object; it exists before there is a connection."""
+        # No lock: a thread that connects holds it for long. Of two made at once, one is forgotten unused.
         transport = self._transport
         if transport is None:
-            with self._lock:
-                if self._transport is None:
-                    self._transport = self.create_transport()
-                transport = self._transport
+            transport = self._transport = self._transport or self.create_transport()
         return transport
 
-    @property
-    def connection_errors(self) -> tuple[type[BaseException], ...]:
+    @_of_the_transport
+    def connection_errors(self) -> Any:
         """What the transport raises when the connection is gone."""
-        return tuple(self.transport.connection_errors)
+        return self.transport.connection_errors
 
-    @property
-    def channel_errors(self) -> tuple[type[BaseException], ...]:
+    @_of_the_transport
+    def channel_errors(self) -> Any:
         """What the transport raises when the broker refuses an operation."""
-        return tuple(self.transport.channel_errors)
+        return self.transport.channel_errors
 
-    @property
-    def recoverable_connection_errors(self) -> tuple[type[BaseException], ...]:
+    @_of_the_transport
+    def recoverable_connection_errors(self) -> Any:
         """The connection errors that connecting again may cure."""
-        transport = self.transport
-        return tuple(getattr(transport, "recoverable_connection_errors", transport.connection_errors))
+        return getattr(self.transport, "recoverable_connection_errors", self.transport.connection_errors)
 
-    @property
-    def recoverable_channel_errors(self) -> tuple[type[BaseException], ...]:
+    @_of_the_transport
+    def recoverable_channel_errors(self) -> Any:
         """The channel errors that another channel on the same connection may cure."""
-        return tuple(getattr(self.transport, "recoverable_channel_errors", ()))
+        return getattr(self.transport, "recoverable_channel_errors", ())
 
     @property
     def supports_heartbeats(self) -> bool:

@@ -11,6 +11,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from kombu.ensure import Revival, is_open, keep_trying
+from kombu.entity import Declarations
 from kombu.exceptions import RecoverableConnectionError
 from kombu.failover import get_strategy
 from kombu.link import Link
@@ -106,7 +107,7 @@ class Connection(Link):
             heartbeat=float(heartbeat or 0),
             credential_provider=credential_provider,
         )
-        self.declared_entities = set()
+        self.declared_entities = Declarations()
         self._lock = RLock()
         self._home = self._apply(from_url(urls[0], self._keywords))
 
@@ -190,7 +191,7 @@ class Connection(Link):
         except self._gone_errors():
             pass
 
-    def drain_events(self, **kwargs: Any) -> Any:
+    def drain_events(self, timeout: float | None = None, **kwargs: Any) -> Any:
         """Wait for an event on any channel and have it handled: a message goes to its consumer's callbacks.
 
         Arguments:
@@ -208,7 +209,7 @@ class Connection(Link):
                 raise RecoverableConnectionError(
                     "drain_events: the connection was closed; connect() opens it again"
                 )
-        return self._transport.drain_events(connection, **kwargs)
+        return self._transport.drain_events(connection, timeout=timeout, **kwargs)
 
     # doing things until they succeed
 
@@ -228,7 +229,7 @@ class Connection(Link):
     ) -> Callable[..., Any]:
         """A function that calls ``fun`` until it succeeds, mending the connection in between.
 
-        A lost connection is replaced by one to the next broker, a closed channel by a new one, and
+        A lost connection is replaced by one to the next broker, a channel with an error by a new one, and
         ``obj.revive(channel)`` is called before ``fun`` is. The first retry follows at once, the others after a pause.
 
         Arguments:
@@ -373,13 +374,10 @@ def _unpickle(cls: type[Connection], info: dict[str, Any], origin: tuple[Any, ..
 
 
 def _warn_unknown(names: dict[str, Any]) -> None:
-    import warnings
+    from warnings import warn
 
-    warnings.warn(
-        f"Connection() has no option {', '.join(map(repr, names))}: ignored. Options of the transport go into"
-        f" transport_options={{...}}",
-        stacklevel=3,
-    )
+    unknown = ", ".join(map(repr, names))
+    warn(f"Connection() ignores {unknown}; transport options go into transport_options={{...}}", stacklevel=3)
 
 
 def is_connection(obj: Any) -> bool:

@@ -27,13 +27,13 @@ def as_library_error(exc: BaseException) -> OperationalError:
     return error
 
 
-def is_open(channel: Any, unknown: bool = True) -> bool:
-    """Whether the channel can still be used; ``unknown`` when it doesn't say."""
+def is_open(channel: Any) -> bool:
+    """Whether the channel can still be used; True when it doesn't say."""
     said = getattr(channel, "is_open", None)
     if isinstance(said, bool):
         return said
     closed = getattr(channel, "closed", None)
-    return not closed if isinstance(closed, bool) else unknown
+    return not closed if isinstance(closed, bool) else True
 
 
 def connect(connection: Link, policy: RetryPolicy, callback: Callable[[], object] | None = None) -> None:
@@ -110,7 +110,7 @@ def keep_trying(
             if error is None:
                 try:
                     if connection._connection is None:
-                        connection._ensure_connected(policy, as_ours=True)
+                        _connect_first(connection, obj, policy)
                     return call()
                 except DeadlineExceeded as exc:
                     if exc.__cause__ is None:
@@ -168,6 +168,17 @@ def _nothing(connection: Connection, obj: Any, policy: RetryPolicy, failures: in
     """``retry_errors`` are the operation's own: there is nothing to mend."""
 
 
+def _connect_first(connection: Connection, obj: Any, policy: RetryPolicy) -> None:
+    """Connect by the caller's policy, not that of the default channel; a channel of an earlier life is replaced."""
+    connection._ensure_connected(policy, as_ours=True)
+    channel = getattr(obj, "channel", None)
+    parent = getattr(channel, "connection", connection._connection)
+    if channel is None or parent is connection._connection:
+        return
+    if getattr(parent, "client", None) in (None, connection):
+        _revive(obj, connection.default_channel, policy)
+
+
 def _new_connection(connection: Connection, obj: Any, policy: RetryPolicy, failures: int) -> None:
     connection.maybe_switch_next()
     left = policy
@@ -178,9 +189,8 @@ def _new_connection(connection: Connection, obj: Any, policy: RetryPolicy, failu
 
 
 def _new_channel(connection: Connection, obj: Any, policy: RetryPolicy, failures: int) -> None:
+    # Also one that is still open: whoever set it up is told to do so again, which fails where it is done already.
     channel = getattr(obj, "channel", None)
-    if is_open(channel, unknown=False):
-        return
     was_default = channel is None or channel is connection._default_channel
     if channel is not None:
         connection.maybe_close_channel(channel)

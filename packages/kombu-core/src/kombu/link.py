@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.address import Address
 from kombu.ensure import as_library_error, connect
+from kombu.entity import Declarations
 from kombu.exceptions import AMQPError, DeadlineExceeded, OperationalError
 from kombu.failover import failover_strategies
 from kombu.params import from_url
@@ -41,20 +42,20 @@ _CONNECT_DEFAULTS: dict[str, Any] = {
 _inherited: list[Any] = []
 
 
-def abandon(transport: Any, *objects: Any) -> None:
+def abandon(transport: Any, connection: Any, channel: Any) -> None:
     """In a forked child: make sure that a connection of the parent is neither used nor closed from here.
 
-    Its descriptors, as far as the transport tells them, are pointed at the null device, so that even a channel which
-    somebody still holds cannot reach the parent's socket, and the broker sees the parent go when it goes.
+    Its descriptors (``connection.fileno()``, and what ``transport.inherited_fds(connection)`` lists) are
+    pointed at the null device, so that even a channel which somebody still holds cannot reach the parent's socket, and
+    the broker sees the parent go when it goes.
     """
-    _inherited.append((transport, *objects))
-    fds = {fd for thing in (transport, *objects) if (fd := maybe_fileno(thing)) is not None}
-    tell = getattr(transport, "inherited_fds", None)
-    if tell is not None:
-        fds.update(tell(*objects))
+    _inherited.append((transport, connection, channel))
+    fds: set[int | None] = {maybe_fileno(connection)}
+    fds.update(transport.inherited_fds(connection))
     null = os.open(os.devnull, os.O_RDWR)
     for fd in fds:
-        os.dup2(null, fd)
+        if fd is not None:
+            os.dup2(null, fd)
     os.close(null)
 
 
@@ -202,7 +203,8 @@ class Link(Address):
         """The transport's connection object, connecting if need be; None after :meth:`close`."""
         if self._closed:
             return None
-        self.connect()
+        if not self.connected:
+            self.connect()
         return self._connection
 
     # disconnecting
@@ -260,7 +262,7 @@ class Link(Address):
         if self._transport is not None:
             abandon(self._transport, self._connection, self._default_channel)
         self._transport = self._connection = self._default_channel = None
-        self.declared_entities = set()
+        self.declared_entities = Declarations()
 
     # failing over
 

@@ -213,15 +213,19 @@ class Message:
             DecodeError: the bytes do not fit the content type.
             ContentDisallowed: the content type is not accepted.
         """
-        if self._decoded_cache is None:
-            self._decoded_cache = self._decode()
-        return self._decoded_cache
+        decoded = self._decoded_cache
+        if decoded is None:
+            if self.errors:
+                self._reraise_error()
+            decoded = loads(self.body, self.content_type, self.content_encoding, self.accept)
+            self._decoded_cache = decoded
+        return decoded
 
     def _decode(self) -> Any:
         """The same, anew each time."""
         if self.errors:
             self._reraise_error()
-        return loads(self.body, self.content_type, self.content_encoding, accept=self.accept)
+        return loads(self.body, self.content_type, self.content_encoding, self.accept)
 
     @property
     def payload(self) -> Any:

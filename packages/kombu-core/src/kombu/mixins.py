@@ -131,8 +131,11 @@ class ConsumerMixin:
                 if self.should_stop:
                     break
                 self.on_iteration()
+                wait = safety_interval
+                if timeout:
+                    wait = max(0, min(wait, timeout - (monotonic() - since)))
                 try:
-                    connection.drain_events(timeout=safety_interval)
+                    connection.drain_events(timeout=wait)
                 except DeadlineExceeded:
                     raise
                 except TimeoutError:
@@ -219,6 +222,7 @@ class ConsumerProducerMixin(ConsumerMixin):
         if self._producer_connection is not None:
             self._producer_connection.close()
             self._producer_connection = None
+        super().on_consume_end(connection, channel)
 
     @property
     def producer(self) -> Producer:

@@ -242,6 +242,8 @@ def format_uri(
     sanitize: bool,
     mask: str = "**",
 ) -> str:
-    """The URI of these parts; a transport given as a class shows by its name."""
-    scheme = transport if isinstance(transport, str) else getattr(transport, "__name__", "transport").lower()
+    """The URI of these parts; a transport given as a class shows by its driver's type, or else by its name."""
+    scheme = transport if isinstance(transport, str) else getattr(transport, "driver_type", "N/A")
+    if scheme == "N/A":
+        scheme = getattr(transport, "__name__", "transport").lower()
     return as_url(scheme, host, port, user, password, virtual_host, sanitize=sanitize, mask=mask)

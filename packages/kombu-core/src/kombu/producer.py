@@ -5,17 +5,18 @@ from __future__ import annotations
 from _thread import get_ident
 from typing import TYPE_CHECKING, Any
 
+from kombu.abstract import is_connection
 from kombu.batch import Buffer, ProducerBatch
 from kombu.compression import compress
-from kombu.entity import Exchange, declare_once, maybe_delivery_mode, name_of
+from kombu.entity import Declarations, Exchange, declare_once, declared_entities, maybe_delivery_mode, name_of
 from kombu.exceptions import (
     DeadlineExceeded,
-    EncodeError,
+    NotBoundError,
     RecoverableConnectionError,
-    UnsupportedCapability,
 )
+from kombu.outgoing import encoded, require_delay
 from kombu.serialization import dumps
-from kombu.utils.deadline import deadline_scope, remaining
+from kombu.utils.deadline import DEFAULT_PUBLISH_TIMEOUT, deadline_scope, remaining
 from kombu.utils.functional import ChannelPromise
 
 if TYPE_CHECKING:
@@ -23,11 +24,7 @@ if TYPE_CHECKING:
 
     from kombu.entity import Queue
 
-__all__ = ("DEFAULT_PUBLISH_TIMEOUT", "Producer")
-
-#: Seconds that ``publish(retry=True)`` may take altogether when neither ``timeout`` nor ``max_retries`` is
-#: given.
-DEFAULT_PUBLISH_TIMEOUT = 60.0
+__all__ = ("Producer",)
 
 
 class Producer:
@@ -79,6 +76,8 @@ class Producer:
         self._channel: Any = None
         #: The channel once it is open; None sends publish() the long way round.
         self._open: Any = None
+        #: The default exchange as it was declared, where that is noted, and how much that had forgotten then.
+        self._declared: tuple[Exchange, Declarations, int] | None = None
         self._batches: dict[int, Buffer] = {}
         if channel is not None:
             self.revive(channel)
@@ -119,7 +118,7 @@ class Producer:
 
     def revive(self, channel: Any) -> None:
         """Go on with another channel or connection, after the old one was lost."""
-        if hasattr(channel, "default_channel"):
+        if is_connection(channel):
             connection = self.__connection__ = channel
             channel = ChannelPromise(lambda: connection.default_channel)
         self._use(channel)
@@ -165,6 +164,17 @@ class Producer:
             return declare_once(entity, self.channel)
 
         return self.connection.ensure(self, declare, **retry_policy)()
+
+    def _is_declared(self, exchange: Exchange) -> bool:
+        """Whether the default exchange was declared on this channel's connection and not forgotten since."""
+        noted = self._declared
+        return noted is not None and noted[0] is exchange and noted[1].forgotten == noted[2]
+
+    def _note_declared(self, channel: Any) -> None:
+        """The default exchange has just been declared, if it is declared at all."""
+        known = declared_entities(channel)
+        if self.auto_declare and isinstance(known, Declarations) and self.exchange.can_cache_declaration:
+            self._declared = (self.exchange, known, known.forgotten)
 
     # -- publishing
 
@@ -225,12 +235,12 @@ class Producer:
             DeadlineExceeded: the time ran out.
             UnsupportedCapability: a ``delay`` on a transport without.
         """
-        if content_type and body.__class__ is bytes:
+        if not content_type:
+            content_type, content_encoding, body = dumps(body, serializer or self.serializer)
+        elif body.__class__ is bytes:
             content_encoding = content_encoding or "binary"
         else:
-            content_type, content_encoding, body = self._encode(
-                body, serializer, content_type, content_encoding
-            )
+            content_encoding, body = encoded(body, content_type, content_encoding)
         headers = {} if headers is None else dict(headers)
         if compression is None:
             compression = self.compression
@@ -270,7 +280,7 @@ class Producer:
             or delay is not None
             or confirm_timeout is not None
             or self._batches
-            or (default.name and self.auto_declare)
+            or (default.name and self.auto_declare and not self._is_declared(default))
         ):
             parts = (body, priority, content_type, content_encoding, headers, properties)
             options: dict[str, Any] = {"mandatory": mandatory, "immediate": immediate}
@@ -299,6 +309,8 @@ class Producer:
         timeout: float | None,
     ) -> Any:
         """The long way of :meth:`publish`: with a deadline, declarations, retries, a delay or a batch."""
+        if self._channel is None:
+            raise NotBoundError("this producer has no channel: give it one by revive(channel or connection)")
         entities = list(declare or ())
         if self.auto_declare and self.exchange.name:
             entities.append(self.exchange)
@@ -306,9 +318,10 @@ class Producer:
         def send() -> Any:
             channel = self.channel
             if "delay" in options:
-                self._require_delay(channel)
+                require_delay(channel)
             for entity in entities:
                 declare_once(entity, channel)
+            self._note_declared(channel)
             message = channel.prepare_message(*parts)
             left = remaining(timeout)
             if timeout is not None:
@@ -337,32 +350,6 @@ class Producer:
                 if deadline is None or not deadline.expired:
                     raise
                 raise deadline.exceeded("publishing") from exc
-
-    def _encode(
-        self, body: Any, serializer: str | None, content_type: str | None, content_encoding: str | None
-    ) -> tuple[str, str, Any]:
-        """Serialize ``body``, or take it as it is when the caller says what it is."""
-        if not content_type:
-            return dumps(body, serializer=serializer or self.serializer)
-        if isinstance(body, str):
-            content_encoding = content_encoding or "utf-8"
-            return content_type, content_encoding, body.encode(content_encoding)
-        if isinstance(body, (bytes, bytearray, memoryview)):
-            return content_type, content_encoding or "binary", body
-        raise EncodeError(
-            f"a body of type {type(body).__name__} was given with content_type={content_type!r}, which means"
-            " that it is encoded already: pass bytes or str, or leave content_type out and choose a serializer"
-        )
-
-    def _require_delay(self, channel: Any) -> None:
-        client = getattr(channel.connection, "client", None)
-        transport = getattr(client, "transport", None)
-        if transport is not None and not getattr(transport.implements, "delay", False):
-            name = transport.driver_name or transport.driver_type
-            raise UnsupportedCapability(
-                f"the transport {name} cannot delay messages:"
-                " publish without delay= or choose a transport that claims the capability 'delay'"
-            )
 
     # -- in batches
 

@@ -208,7 +208,8 @@ class SerializerRegistry:
         """The object that ``data`` (bytes, text or buffer) encodes, by its ``content_type``.
 
         Without a decoder for the type, text comes back as ``str`` by its ``content_encoding``, and bytes as they are
-        when that is ``binary``. No content type at all means ``application/data``. An empty body comes back as it is.
+        when that is ``binary``. No content type at all means ``application/data``. An empty body of an encoded
+        type comes back as it is.
 
         Args:
             accept: content types to decode; None: those that are enabled.
@@ -231,7 +232,7 @@ class SerializerRegistry:
                 raise self._refusal(content_type, "untrusted")
         elif content_type in self._disabled_content_types and not force:
             raise self._refusal(content_type, "disabled")
-        if not data:
+        if not data and (content_type != "text/plain" or data is None):
             return data
         try:
             if decode is not None:

@@ -37,6 +37,29 @@ class Channel(virtual.Channel):
 
     # -- messages ------------------------------------------------------------------------------------------
 
+    def basic_publish(
+        self,
+        message: dict[str, Any],
+        exchange: str = "",
+        routing_key: str = "",
+        mandatory: bool = False,
+        immediate: bool = False,
+        delay: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """As for any virtual channel; where there is nothing to decide, in one step."""
+        route = self.state.routes.get((exchange, routing_key))
+        if route is not None and route.only is not None and delay is None and not self.closed:
+            queue = self._queues.get(route.only)
+            properties = message["properties"]
+            if queue is not None and queue.plain and "expiration" not in properties:
+                properties["delivery_info"] = route.info
+                queue.ready.append(message)
+                if queue.waiters:
+                    self._broker.wake_one(queue)
+                return
+        super().basic_publish(message, exchange, routing_key, mandatory, immediate, delay, **kwargs)
+
     def _seal(self, message: dict[str, Any], info: dict[str, str]) -> None:
         message["properties"]["delivery_info"] = info
 

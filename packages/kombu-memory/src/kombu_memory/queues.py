@@ -12,6 +12,7 @@ from itertools import count
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
+from kombu.transport.virtual.envelope import body_size
 from kombu.transport.virtual.policy import PLAIN, QueuePolicy, priority_of
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class MemoryQueue:
     def put(self, message: dict[str, Any]) -> None:
         """Append."""
         if self.policy.max_length_bytes is not None:
-            self._bytes += len(message["body"] or "")
+            self._bytes += body_size(message)
         if self.policy.max_priority is None:
             self.ready.append(message)
         else:
@@ -97,7 +98,7 @@ class MemoryQueue:
     def give_back(self, message: dict[str, Any]) -> None:
         """Put a taken message where it was."""
         if self.policy.max_length_bytes is not None:
-            self._bytes += len(message["body"] or "")
+            self._bytes += body_size(message)
         heappush(self._level(message).returned, (message["properties"].get("delivery_tag") or 0, message))
 
     def take(self) -> dict[str, Any]:
@@ -114,7 +115,7 @@ class MemoryQueue:
             else:
                 continue
             if self.policy.max_length_bytes is not None:
-                self._bytes -= len(message["body"] or "")
+                self._bytes -= body_size(message)
             return message
         raise Empty
 

@@ -20,7 +20,18 @@ class Transport(virtual.Transport):
 
     driver_type = "memory"
     driver_name = "memory"
-    implements = virtual.Transport.implements.extend(priority=True, queue_expires=True, delay=True)
+    implements = virtual.Transport.implements.extend(
+        auto_delete=True,
+        consumer_cancel_notify=True,
+        dead_letter=True,
+        delay=True,
+        exclusive=True,
+        mandatory=True,
+        max_length=True,
+        message_ttl=True,
+        priority=True,
+        queue_expires=True,
+    )
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         self.broker: Broker = get_broker(_broker_name(client))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kombu.entity.declaring import declare_once, declared_entities
+from kombu.entity.declaring import Declarations, declare_once, declared_entities
 from kombu.entity.exchange import (
     DELIVERY_MODES,
     INTERNAL_EXCHANGE_PREFIX,
@@ -17,6 +17,7 @@ from kombu.entity.exchange import (
 from kombu.entity.queue import Queue
 
 __all__ = (
+    "Declarations",
     "DELIVERY_MODES",
     "INTERNAL_EXCHANGE_PREFIX",
     "PERSISTENT_DELIVERY_MODE",

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kombu.abstract import channel_of
 from kombu.exceptions import ChannelError, RecoverableConnectionError
 
-__all__ = ("declare_once", "declared_entities", "forget")
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ("Declarations", "declare_once", "declared_entities", "forget")
+
+
+class Declarations(set[Any]):
+    """What was declared on one connection; ``forgotten`` changes whenever something has to be declared again."""
+
+    __slots__ = ("forgotten",)
+
+    def __init__(self, entities: Iterable[Any] = ()) -> None:
+        super().__init__(entities)
+        self.forgotten = 0
+
+    def discard(self, entity: Any) -> None:
+        self.forgotten += 1
+        super().discard(entity)
+
+    def clear(self) -> None:
+        self.forgotten += 1
+        super().clear()
 
 
 def declare_once(entity: Any, channel: Any = None) -> bool:
@@ -58,7 +79,14 @@ def _snapshot(entity: Any) -> Any:
 
 
 def forget(entity: Any, kind: type[Any]) -> None:
-    """What is deleted has to be declared again."""
+    """What is deleted has to be declared again, and with an exchange the queues that were bound to it."""
     known = declared_entities(entity.channel)
-    for other in [other for other in known or () if isinstance(other, kind) and other.name == entity.name]:
-        known.discard(other)  # type: ignore[union-attr]
+    for other in list(known or ()):
+        if other.name == entity.name if isinstance(other, kind) else entity.name in _sources(other):
+            known.discard(other)  # type: ignore[union-attr]
+
+
+def _sources(entity: Any) -> list[str]:
+    """Names of the exchanges that a queue is bound to."""
+    routes = [getattr(entity, "exchange", None), *(b.exchange for b in getattr(entity, "bindings", ()))]
+    return [getattr(exchange, "name", exchange) for exchange in routes if exchange is not None]

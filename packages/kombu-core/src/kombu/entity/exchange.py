@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kombu.abstract import MaybeChannelBound, Object
+from kombu.abstract import MaybeChannelBound, Object, warn_of_unknown
 from kombu.entity.declaring import forget
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class Exchange(MaybeChannelBound):
 
     def __init__(self, name: str = "", type: str = "", channel: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if kwargs:
+            warn_of_unknown(self.__class__, kwargs)
         self.name = name or self.name
         self.type = type or self.type
         self.maybe_bind(channel)

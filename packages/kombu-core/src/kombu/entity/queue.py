@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kombu.abstract import MaybeChannelBound
+from kombu.abstract import MaybeChannelBound, warn_of_unknown
 from kombu.entity.declaring import forget
 from kombu.entity.exchange import Exchange, binding, name_of, pretty_bindings
 from kombu.exceptions import ContentDisallowed
@@ -27,7 +27,7 @@ class Queue(MaybeChannelBound):
     Arguments:
         name: empty lets the broker choose one when the queue is declared.
         exchange: an :class:`Exchange`, the name of a direct exchange, or a list of bindings.
-        routing_key: the binding key.
+        routing_key: the binding key; ``key`` is another name for it.
         channel: bind to this channel or connection at once.
         bindings: several :class:`binding`, in the place of ``exchange``.
         on_declared: called with ``(name, messages, consumers)`` after each declaration.
@@ -115,7 +115,10 @@ class Queue(MaybeChannelBound):
         on_declared: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        routing_key = routing_key or kwargs.pop("key", "")
         super().__init__(**kwargs)
+        if kwargs:
+            warn_of_unknown(self.__class__, kwargs)
         self.name = name or self.name
         if isinstance(exchange, binding):
             bindings, exchange = [exchange, *(bindings or ())], None
@@ -335,8 +338,8 @@ class Queue(MaybeChannelBound):
 
     def __repr__(self) -> str:
         if self.bindings:
-            return self._repr_entity(f"Queue {self.name or repr('')} -> {pretty_bindings(self.bindings)}")
-        return self._repr_entity(f"Queue {self.name or repr('')} -> {self.exchange!r} -> {self.routing_key}")
+            return self._repr_entity(f"Queue {self.name} -> {pretty_bindings(self.bindings)}")
+        return self._repr_entity(f"Queue {self.name} -> {self.exchange!r} -> {self.routing_key}")
 
 
 def _queue_from_options(cls: type[Queue], name: str, options: dict[str, Any]) -> Queue:

@@ -1,6 +1,6 @@
 """Pytest fixtures: a fresh memory broker for anybody's tests, and what the conformance suite runs on.
 
-For the first, write ``pytest_plugins = ["kombu.testing.fixtures"]`` in the top ``conftest.py`` of your tests.
+For the first, write ``pytest_plugins = ["kombu.testing"]`` in the top ``conftest.py`` of your tests.
 """
 
 from __future__ import annotations

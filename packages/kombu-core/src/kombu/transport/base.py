@@ -255,6 +255,10 @@ class Transport(ABC):
     def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:
         """Take them out again."""
 
+    def inherited_fds(self, connection: Any) -> Iterable[int]:
+        """Descriptors besides ``connection.fileno()`` that a forked child must not use: its parent's sockets."""
+        return ()
+
     def verify_connection(self, connection: Any) -> bool:
         """Whether the connection is still usable, as far as can be told without a round trip."""
         return True

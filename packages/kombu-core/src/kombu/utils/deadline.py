@@ -71,7 +71,7 @@ def remaining(default: float | None = None) -> float | None:
 class deadline_scope:  # noqa: N801 - reads as a statement: with deadline_scope(5): ...
     """``with deadline_scope(timeout) as deadline``: no step inside may go beyond ``timeout`` seconds from now.
 
-    ``None`` opens no scope of its own and yields the deadline already in force, if any.
+    ``None`` (or infinity) opens no scope of its own and yields the deadline already in force, if any.
     """
 
     __slots__ = ("_timeout", "_token")
@@ -82,7 +82,7 @@ class deadline_scope:  # noqa: N801 - reads as a statement: with deadline_scope(
 
     def __enter__(self) -> Deadline | None:
         outer = _current.get()
-        if self._timeout is None:
+        if self._timeout is None or self._timeout == float("inf"):
             return outer
         mine = Deadline(self._timeout)
         if outer is not None and outer.at <= mine.at:

@@ -131,23 +131,31 @@ def _check_credentials(
     before, at, _ = query.partition("@")
     if at and "=" not in before:
         raise _unquoted("?")
-    host_follows = _HOST_IN_PATH.search(path) or ("@" not in authority and "/" in path.partition("@")[2])
-    if ":" in authority and host_follows:
+    if _cut_by_slash(authority, hostport, path):
         raise _unquoted("/")
+
+
+def _cut_by_slash(authority: str, hostport: str, path: str) -> bool:
+    """A virtual host may have an ``@``; when what follows is a host as well, it has the end of the credentials."""
+    if not authority or "@" not in path:
+        return False
+    if _HOST_IN_PATH.search(path):
+        return True
+    return not hostport if "@" in authority else ":" in authority and "/" in path.partition("@")[2]
 
 
 def _host_and_port(hostport: str) -> tuple[str, Any]:
     """Host and port (None: not given; False: not a port)."""
     if hostport.startswith("["):
-        host, _, port = hostport[1:].partition("]")
-        if port and not port.startswith(":"):
+        host, closed, port = hostport[1:].partition("]")
+        if not closed or (port and not port.startswith(":")):
             return host, False
         port = port[1:]
     else:
         host, _, port = hostport.partition(":")
     if not port:
         return host, None
-    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
+    if not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
         return host, False
     return host, int(port)
 
@@ -162,7 +170,8 @@ def _unquoted(character: str) -> ValueError:
 
 def _bad_port() -> ValueError:
     return ValueError(
-        "the URL's port (what follows ':' after the host) is not a number between 0 and 65535. "
+        "the URL's host or port is broken: after the host (an IPv6 address stands in [ ]) comes nothing, or ':' and "
+        "a number between 0 and 65535. "
         "It is not shown here because it may be a piece of a password."
     )
 

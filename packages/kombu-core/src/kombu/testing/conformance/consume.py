@@ -28,6 +28,11 @@ class TestGet:
         message.ack()
         assert rig.payloads(queue, 1) == ["b"]
 
+    def test_tells_how_many_are_left(self, rig: Rig) -> None:
+        queue = rig.queue()
+        rig.send(queue, *"abc")
+        assert [rig.get(queue).delivery_info["message_count"] for _ in range(3)] == [2, 1, 0]
+
     def test_without_acknowledgement_it_is_gone(self, rig: Rig) -> None:
         # Given
         queue, channel = rig.queue(), rig.new_channel()

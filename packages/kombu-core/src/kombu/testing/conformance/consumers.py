@@ -62,6 +62,20 @@ class TestCancelNotification:
         rig.send(other, "hello")
         rig.receive(1, staying)
 
+    def test_what_is_declared_again_can_be_consumed_again(self, rig: Rig) -> None:
+        # Given
+        cancelled: list[str] = []
+        queue = rig.queue()
+        rig.consume(queue, on_cancel=cancelled.append)
+        # When: the consumer's own channel deletes it, and makes it anew
+        rig.channel.queue_delete(queue=queue)
+        rig.until(lambda: bool(cancelled), "on_cancel is called")
+        inbox = rig.consume(rig.queue(queue), on_cancel=cancelled.append)
+        # Then
+        rig.send(queue, "hello")
+        rig.receive(1, inbox)
+        assert len(cancelled) == 1
+
     def test_cancelling_oneself_is_not(self, rig: Rig) -> None:
         # Given
         cancelled: list[str] = []

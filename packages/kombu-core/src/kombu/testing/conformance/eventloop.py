@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,9 @@ class TestEventLoop:
         # (Who cannot says so by is_evented, see TestDeclaredCapabilities; nothing is refused)
         rig.skip_without("asynchronous")
         # Given: a connection that the loop watches; nobody calls drain_events
-        from kombu.asynchronous import Hub
-
         queue, publisher = rig.queue(), rig.connect()
         inbox = rig.consume(queue)
-        hub = Hub()
+        hub = import_module("kombu.asynchronous").Hub()
         rig.connection.register_with_event_loop(hub)
         # When
         bodies = [str(number) for number in range(5)]

@@ -211,6 +211,20 @@ class TestRequeue:
         # Then
         assert rig.payloads(queue, 2) == ["a", "b"]
 
+    def test_to_a_deleted_queue_it_is_gone(self, rig: Rig) -> None:
+        # Given: three are out when their queue is deleted
+        queue = rig.queue()
+        rig.send(queue, *"abc")
+        a, b, c = (rig.get(queue, no_ack=False) for _ in range(3))
+        rig.channel.queue_delete(queue=queue)
+        # When: settling them is no error
+        a.ack()
+        b.reject()
+        c.requeue()
+        rig.sync(rig.channel)
+        # Then
+        assert not rig.exists(queue)
+
     def test_goes_to_the_other_consumer_too(self, rig: Rig) -> None:
         # Given: the first sends back all that it gets
         queue = rig.queue()

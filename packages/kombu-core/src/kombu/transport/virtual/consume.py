@@ -126,9 +126,10 @@ class ConsumeVerbs(PublishVerbs):
                     self._drop_queue(subscription.queue)
 
     def _unfetch(self, subscription: Subscription) -> None:
-        """Give back what was fetched ahead, oldest to the front."""
-        while subscription.fetched:
-            self._release(subscription.queue, subscription.fetched.pop())
+        """Give back what was fetched ahead, the newest first: each goes to the front of its queue."""
+        fetched, subscription.fetched = subscription.fetched, []
+        for message in fetched:
+            self._release(subscription.queue, message)
 
     def cancelled_by_broker(self, subscription: Subscription) -> None:
         """The queue is gone: end the consumer and tell its owner.

@@ -179,7 +179,7 @@ class DeclareVerbs(AbstractChannel):
         for name, capability in _NEEDS.items():
             if arguments.get(name) is not None and not getattr(claims, capability):
                 transport = type(self.connection).__module__
-                logger.warning("Queue %r: %s has no effect on transport %s", queue, name, transport)
+                logger.warning("Queue %r: %s may have no effect, %s does not claim it", queue, name, transport)
 
     def _check_queue(self, queue: str, method_sig: tuple[int, int], method: str) -> None:
         """404 when there is no such queue, 405 when it belongs to another connection."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from kombu import message as base
 
-__all__ = ("Base64", "Message", "another")
+__all__ = ("Base64", "Message", "another", "body_size")
 
 
 class Base64:
@@ -35,6 +35,18 @@ def another(message: dict[str, Any]) -> dict[str, Any]:
         "headers": dict(message["headers"] or {}),
         "properties": dict(message["properties"]),
     }
+
+
+def body_size(message: dict[str, Any]) -> int:
+    """Bytes of the body as it was published, whatever it travels as."""
+    body: str | bytes | None = message["body"]
+    if not body:
+        return 0
+    if isinstance(body, bytes):
+        return len(body)
+    if message["properties"].get("body_encoding") == "base64":
+        return len(body) * 3 // 4 - body[-2:].count("=")
+    return len(body.encode())
 
 
 class Message(base.Message):

@@ -51,7 +51,7 @@ class Subscription:
         self.on_cancel = on_cancel
         #: Deliveries to this consumer that are not settled.
         self.unacked = 0
-        #: Messages taken from the queue ahead of delivery.
+        #: Messages taken from the queue ahead of delivery, the next one last.
         self.fetched: list[Any] = []
         #: The broker cancelled it (its queue was deleted).
         self.cancelled = False

@@ -196,7 +196,7 @@ class PublishVerbs(DeclareVerbs):
 
     def _put_limited(self, queue: str, message: dict[str, Any], rules: QueuePolicy) -> None:
         """Put on a queue with a length limit; the oldest give way unless the queue refuses."""
-        size = len(message["body"] or "")
+        size = envelope.body_size(message)
         if rules.refuses and self._is_over(queue, rules, more=1, more_bytes=size):
             if rules.overflow == "reject-publish-dlx":
                 self._bury(queue, message, "maxlen", rules)

@@ -56,21 +56,15 @@ class Transport(base.Transport):
     Cycle: ClassVar[type[Any]] = FairCycle
     Management = Management
 
+    #: What two hooks are enough for. The rest takes more of them (``_has_queue``, ``_due``, ``_size_bytes``, a state
+    #: that is shared, ...) and is claimed by the transport that has them.
     implements = base.Capabilities(
-        batch_publish=False,
-        message_ttl=True,
-        max_length=True,
-        dead_letter=True,
-        delivery_limit=True,
-        delivery_count=True,
-        mandatory=True,
         alternate_exchange=True,
-        exchange_bind=True,
-        exclusive=True,
-        auto_delete=True,
-        consumer_cancel_notify=True,
-        consumer_prefetch=True,
         confirm=True,
+        consumer_prefetch=True,
+        delivery_count=True,
+        delivery_limit=True,
+        exchange_bind=True,
     )
     connection_errors: tuple[type[BaseException], ...] = (ConnectionError,)
     channel_errors: tuple[type[BaseException], ...] = (ChannelError,)
@@ -128,6 +122,10 @@ class Transport(base.Transport):
         self.channels.append(channel)
         return channel
 
+    def channel(self) -> _Channel:
+        """Open a channel; by the name it has on an AMQP connection, which this object stands for."""
+        return self.create_channel(self)
+
     def close_channel(self, channel: Any) -> None:
         """Close the channel."""
         channel.close()
@@ -170,20 +168,22 @@ class Transport(base.Transport):
         if self.schedule and self.channels:
             self.channels[0]._settle_due()
         subscriptions = self._subscriptions
-        turns = len(subscriptions)
-        start = self._turn
-        for offset in range(turns):
-            subscription = subscriptions[(start + offset) % turns]
+        turn = self._turn
+        for _ in subscriptions:
+            if turn >= len(subscriptions):
+                turn = 0
+            subscription = subscriptions[turn]
+            turn += 1
+            channel = subscription.channel
             if subscription.cancelled:
-                self._turn = start + offset
-                subscription.channel.cancelled_by_broker(subscription)
+                channel.cancelled_by_broker(subscription)
                 return True
-            message = subscription.channel.take(subscription)
+            message = channel.take(subscription)
             if message is not None:
-                self._turn = (start + offset + 1) % turns
+                self._turn = turn
                 if waited:
                     self.waited()
-                subscription.channel.deliver(subscription, message)
+                channel.deliver(subscription, message)
                 return True
         return False
 
