@@ -102,6 +102,44 @@ def test_a_table_cut_short_is_refused(table: dict[str, Any], data: st.DataObject
         decode_table(encoded[:cut], 0)
 
 
+@given(BLOCKS, st.data())
+def test_properties_cut_short_are_refused(properties: dict[str, Any], data: st.DataObject) -> None:
+    block = encode_properties(properties)
+    cut = data.draw(st.integers(0, len(block) - 1))
+    with pytest.raises(FrameSyntaxError):
+        decode_properties(block[:cut])
+
+
+@pytest.mark.parametrize(
+    "inside", [b"\x01k", b"\x01kS\x00\x00\x00\x02a", b"\x01kI\x00\x00\x00", b"\x01kF\x00\x00\x00\x01"]
+)
+def test_a_value_does_not_reach_beyond_its_table(inside: bytes) -> None:
+    # Given a table whose last value is longer than the table, with other data behind it
+    with pytest.raises(FrameSyntaxError):
+        decode_table(pack(">I", len(inside)) + inside + b"VVVVVVVV", 0)
+
+
+def test_bodies_around_the_size_of_a_frame() -> None:
+    for size, frames in ((4088 - 1, 1), (4088, 1), (4088 + 1, 2), (2 * 4088, 2), (2 * 4088 + 1, 3)):
+        encoded = Encoder().publish(1, "", "q", False, False, {}, b"x" * size, 4096)
+        parser = FrameParser(4096)
+        content = encoded[8 + int.from_bytes(encoded[3:7], "big") :]
+        parser.feed(b"\x01\x00\x01\x00\x00\x00\x04\x00\x3c\x00\x3c\xce" + content)
+        assert parser.events.pop()[3] == b"x" * size
+        assert encoded.count(b"\x03\x00\x01") == frames
+
+
+def test_values_that_look_like_names_are_not_mixed_up() -> None:
+    # Given a message whose values are the names of another's properties
+    encoder = Encoder()
+    one = {"content_type": "delivery_mode", "content_encoding": "priority", "application_headers": {}}
+    one |= {"delivery_mode": 2, "priority": 0}
+    encoder.properties(one)
+    # Then the other has its own bytes
+    other = {"delivery_mode": 2, "priority": 0}
+    assert encoder.properties(other) == encode_properties(other)
+
+
 LETTERS = {
     "b": (">b", -5), "B": (">B", 250), "s": (">h", -300), "U": (">h", -300), "u": (">H", 60000), "I": (">i", -70000),
     "i": (">I", 4000000000), "l": (">q", -(2**40)), "L": (">q", -(2**40)), "f": (">f", 0.5), "d": (">d", 0.1),
@@ -193,19 +231,20 @@ def test_values_that_are_equal_but_sent_differently_are_not_mixed_up(one: Any, o
 
 
 def test_what_was_read_belongs_to_the_reader() -> None:
-    # Given two messages with the same properties
+    # Given messages with the same properties
     block = encode_properties({"content_type": "a/b", "application_headers": {"k": "v", "deep": {"list": [1]}}})
     flat = encode_properties({"content_type": "a/b", "application_headers": {"k": "v"}})
     for raw in (block, flat):
         decoder = Decoder()
-        first = decoder.properties(raw)
         expected = decode_properties(raw)
-        # When the first is changed
-        first["application_headers"]["k"] = "changed"
-        first["content_type"] = "changed"
-        first["application_headers"].get("deep", {"list": []})["list"].append(2)
-        # Then the second does not show it
-        assert decoder.properties(raw) == expected
+        for _ in range(3):
+            # When one is changed, Then the next does not show it
+            properties = decoder.properties(raw)
+            assert properties == expected
+            properties["content_type"] = "changed"
+            headers = properties["application_headers"]
+            headers["k"] = "changed"
+            headers.get("deep", {"list": []})["list"].append(2)
 
 
 def test_what_is_remembered_has_a_limit() -> None:
