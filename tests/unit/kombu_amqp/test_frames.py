@@ -166,7 +166,9 @@ BAD = {
         frame(1, 1, DELIVER) + header(1, FRAME_MAX - 7) + frame(3, 1, b"x" * (FRAME_MAX - 7)), FrameError, "4097",
     ),
     "header of another channel": (frame(1, 1, DELIVER) + header(2, 0), UnexpectedFrame, "channel 2"),
-    "header without flags": (frame(1, 1, DELIVER) + frame(2, 1, pack(">HHQ", 60, 0, 0)), FrameError, "12 octets"),
+    "header without flags": (
+        frame(1, 1, DELIVER) + frame(2, 1, pack(">HHQ", 60, 0, 0)) + HEARTBEAT, FrameError, "12 octets",
+    ),
     "header with a wrong end": (frame(1, 1, DELIVER) + header(1, 0)[:-1] + b"\xcd" + b"\x00", FrameError, "0xcd"),
     "body with a wrong end": (
         frame(1, 1, DELIVER) + header(1, 1) + frame(3, 1, b"x")[:-1] + b"\xcd", FrameError, "0xcd",
