@@ -21,16 +21,21 @@ from kombu.mixins import ConsumerMixin
 from tests.support.proxy import Proxy
 
 HEARTBEAT = 1
+
+#: So many messages may wait in the queue.
+BACKLOG = 300
+
 QUEUE = Queue("faults", durable=True)
 
 
 class Publisher:
     """Publishes numbers, each until it is confirmed or its time is over."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, received: set[int]) -> None:
         self.connection = Connection(
             url, heartbeat=HEARTBEAT, transport_options={"confirm_publish": True, "reply_timeout": 2}
         )
+        self.received = received
         self.confirmed: set[int] = set()
         self.number = 0
         self.stop = Event()
@@ -40,12 +45,20 @@ class Publisher:
         with self.connection, self.connection.Producer() as producer:
             rounds = 0
             while not self.stop.is_set():
+                if len(self.confirmed) - len(self.received) > BACKLOG:
+                    self.stop.wait(0.001)  # (a busy machine is slower to consume than to publish)
+                    continue
                 self.number += 1
                 rounds += 1
                 try:
                     if rounds % 10:
                         producer.publish(
-                            self.number, routing_key="faults", declare=[QUEUE], retry=True, timeout=10, retry_policy=policy
+                            self.number,
+                            routing_key="faults",
+                            declare=[QUEUE],
+                            retry=True,
+                            timeout=10,
+                            retry_policy=policy,
                         )
                         self.confirmed.add(self.number)
                     else:
@@ -121,7 +134,8 @@ def test_nothing_confirmed_is_lost(proxy: Proxy, amqp_url: str, request: pytest.
         QUEUE(connection.default_channel).declare()
         QUEUE(connection.default_channel).purge()
     faults = request.config.getoption("--faults")
-    publisher, program = Publisher(proxy.url), Program(proxy.url)
+    program = Program(proxy.url)
+    publisher = Publisher(proxy.url, program.received)
     marks: list[tuple[int, int]] = []
     with ThreadPoolExecutor(2) as pool:
         running = [pool.submit(publisher.run), pool.submit(program.run)]

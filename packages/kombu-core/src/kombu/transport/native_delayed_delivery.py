@@ -1,6 +1,6 @@
 """Delayed messages on RabbitMQ: 28 queues with a time to live of 1, 2, 4, ... seconds, passed through as needed.
 
-A delay is written in binary in front of the routing key, the greatest power of two first: 5 seconds is ``0. ... .1.0.1.key``.
+A delay is written in binary in front of the routing key, the greatest power of two first: 5 s is ``...1.0.1.key``.
 Each level has a topic exchange: where its digit is 1 the message waits in the level's queue, and either way it goes on
 to the next level, and after the last to the delivery exchange, to which the exchanges of the users are bound.
 The topology and its names are those of kombu 5.5 and later, so publishers and consumers of both work together.
@@ -104,7 +104,7 @@ def bind_queue_to_native_delayed_delivery_exchange(
     A direct exchange cannot be reached, since it knows no patterns: that is logged.
     """
     channel = connection.default_channel
-    bound = queue(channel)
+    bound: Any = queue(channel)
     bindings = bound.bindings or ((bound,) if bound.exchange else ())
     for binding in bindings:
         exchange, routing_key = binding.exchange, binding.routing_key or ""
