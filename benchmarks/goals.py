@@ -1,0 +1,74 @@
+"""The rows of the table: which figure of which scenario, and what it has to reach."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ("ROWS", "SCENARIOS", "Row")
+
+
+class Row(NamedTuple):
+    """One figure of this tree, beside Kombu 5.7's and the floor's."""
+
+    title: str
+    #: ``scenario.figure``, as the scenario reports it.
+    figure: str
+    unit: str = "second"
+    #: How many times less than Kombu 5.7 it has to be.
+    times_less: float | None = None
+    #: What share of the floor's speed (or thrift) it has to reach.
+    of_floor: float | None = None
+    at_most: float | None = None
+    #: Compare with this figure of this tree, in the place of Kombu 5.7's; the same unit.
+    instead: str | None = None
+
+
+ROWS = (
+    Row("memory: publish, CPU", "memory_publish.cpu", times_less=3, of_floor=0.8),
+    Row("memory: publish, wall", "memory_publish.wall", times_less=3, of_floor=0.8),
+    Row("memory: consume + ack, CPU", "memory_consume.unlimited.cpu", times_less=3, of_floor=0.65),
+    Row("memory: consume + ack, wall", "memory_consume.unlimited.wall", times_less=3, of_floor=0.65),
+    Row(
+        "memory: consume + ack, prefetch 100, CPU",
+        "memory_consume.prefetch_100.cpu",
+        times_less=3,
+        of_floor=0.65,
+    ),
+    Row(
+        "memory: consume + ack, prefetch 100, wall",
+        "memory_consume.prefetch_100.wall",
+        times_less=3,
+        of_floor=0.65,
+    ),
+    Row("memory: idle wake-up, median", "memory_wakeup.p50", at_most=1e-3),
+    Row("memory: idle wake-up, 99 of 100", "memory_wakeup.p99", at_most=1e-3),
+    Row("memory: 100,000 queued, RSS", "memory_rss.bytes", "byte", times_less=1 / 0.45, of_floor=1 / 1.5),
+    Row("topic: 10,000 bindings, one key", "memory_topic.same_key_10000.cpu", times_less=100),
+    Row("topic: 10,000 bindings, new keys", "memory_topic.new_keys_10000.cpu", times_less=100),
+    Row(
+        "topic: the same against 10 bindings, one key",
+        "memory_topic.same_key_10000.cpu",
+        times_less=1 / 2,
+        instead="memory_topic.same_key_10.cpu",
+    ),
+    Row(
+        "topic: the same against 10 bindings, new keys",
+        "memory_topic.new_keys_10000.cpu",
+        times_less=1 / 2,
+        instead="memory_topic.new_keys_10.cpu",
+    ),
+    Row("Producer.publish on a null channel", "producer_overhead.cpu", times_less=4, at_most=0.6e-6),
+    Row("JSON dumps", "serializers.json_dumps.cpu"),
+    Row("JSON loads", "serializers.json_loads.cpu"),
+    Row("YAML dumps", "serializers.yaml_dumps.cpu", times_less=5, of_floor=0.95),
+    Row("YAML loads", "serializers.yaml_loads.cpu", times_less=5, of_floor=0.95),
+    Row("import of the API, wall", "api_import.names.wall", at_most=25e-3),
+    Row("import of the API, CPU", "api_import.names.cpu", at_most=25e-3),
+    Row("import of the API, modules", "api_import.modules", "integer"),
+    Row("import of the API, drivers, yaml, ssl ...", "api_import.unwanted", "integer", at_most=0),
+    Row("import and connect to memory://, wall", "api_import.connected.wall"),
+    Row("import and connect to memory://, CPU", "api_import.connected.cpu"),
+)
+
+#: In the order of the table.
+SCENARIOS = tuple(dict.fromkeys(row.figure.partition(".")[0] for row in ROWS))

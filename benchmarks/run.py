@@ -1,0 +1,187 @@
+"""Measure this tree against Kombu 5.7 and against the floor, and print the ratios; see ``docs/benchmarks.md``.
+
+Each sample is a process of its own, and the sides take turns (old, new, floor, old, new, floor ...), so that what else
+the machine is doing falls on all of them alike. The figure of a side is the median of its samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pyperf
+from goals import ROWS, SCENARIOS, Row
+
+HERE = Path(__file__).resolve().parent
+API = "from kombu import Connection, Exchange, Queue, Producer, Consumer, __version__"
+
+#: Samples by side and ``scenario.figure``.
+Samples = dict[tuple[str, str], list[float]]
+
+
+def main() -> int:
+    """The exit status: 1 when a goal is missed."""
+    options = arguments()
+    environments = {"old": options.old, "new": options.new, "floor": options.new}
+    for side in ("old", "new"):  # which also has the bytecode written
+        code = f"{API}; print(__version__); Connection('memory://').connect()"
+        print(f"{side}: kombu {spawn(environments[side], '-c', code).strip()}, {environments[side]}")
+    samples = measure(environments, options.scenario or list(SCENARIOS), options.rounds)
+    medians = {key: statistics.median(values) for key, values in samples.items()}
+    table = [compared(row, medians) for row in ROWS if ("new", row.figure) in medians]
+    show(table)
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"\nmedians of {options.rounds} processes each; load average {load} on {os.cpu_count()} CPUs")
+    if options.json:
+        Path(options.json).write_text(json.dumps({"rows": table, "samples": nested(samples)}, indent=1))
+    for side in ("old", "new") if options.pyperf else ():
+        suite(samples, side).dump(f"{options.pyperf}-{side}.json", replace=True)
+    return int(any(row["met"] is False for row in table))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="This tree against Kombu 5.7, in one run."
+    )
+    parser.add_argument("scenario", nargs="*", help=f"which; default: all of {' '.join(SCENARIOS)}")
+    parser.add_argument("--rounds", type=int, default=7, help="processes for each side and scenario (7)")
+    parser.add_argument("--json", metavar="FILE", help="write the table and all samples there")
+    parser.add_argument(
+        "--pyperf", metavar="PREFIX", help="write PREFIX-old.json and PREFIX-new.json for pyperf"
+    )
+    parser.add_argument("--old", default=sys.executable, help="interpreter that has kombu 5.7")
+    parser.add_argument("--new", default=sys.executable, help="interpreter that has this tree")
+    options = parser.parse_args()
+    unknown = set(options.scenario) - set(SCENARIOS)
+    if unknown:
+        parser.error(f"no scenario {' '.join(unknown)}: there are {' '.join(SCENARIOS)}")
+    return options
+
+
+def spawn(python: str, *command: str) -> str:
+    """What a fresh interpreter prints; bytecode is used as it would be in production."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run([python, *command], env=clean, cwd=HERE, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{python} {' '.join(command)} failed:\n{done.stderr}")
+    return done.stdout
+
+
+def measure(environments: dict[str, str], scenarios: list[str], rounds: int) -> Samples:
+    """Run every scenario ``rounds`` times on each side, in turns."""
+    samples: Samples = defaultdict(list)
+    for scenario in scenarios:
+        for turn in range(rounds):
+            if sys.stderr.isatty():
+                print(f"\r{scenario} {turn + 1}/{rounds}".ljust(40), end="", file=sys.stderr, flush=True)
+            for side, python in environments.items():
+                role = "floor" if side == "floor" else "kombu"
+                for name, value in json.loads(spawn(python, f"scenarios/{scenario}.py", role)).items():
+                    samples[side, f"{scenario}.{name}"].append(float(value))
+    return samples
+
+
+def compared(row: Row, medians: dict[tuple[str, str], float]) -> dict[str, object]:
+    """The row's figures and ratios, and whether the goal is met (None: it has none)."""
+    new = medians["new", row.figure]
+    old = medians["new", row.instead] if row.instead else medians["old", row.figure]
+    floor = medians.get(("floor", row.figure))
+    times_less = old / new if new else None
+    of_floor = floor / new if floor and new else None
+    checks = [
+        found >= wanted
+        for found, wanted in ((times_less, row.times_less), (of_floor, row.of_floor))
+        if found is not None and wanted is not None
+    ]
+    if row.at_most is not None:
+        checks.append(new <= row.at_most)
+    return {
+        "title": row.title,
+        "unit": row.unit,
+        "old": old,
+        "new": new,
+        "floor": floor,
+        "times_less": times_less,
+        "of_floor": of_floor,
+        "goal": goal(row),
+        "met": all(checks) if checks else None,
+    }
+
+
+def goal(row: Row) -> str:
+    """The row's goal in words of the table."""
+    words = []
+    if row.times_less is not None:
+        words.append(f"≥ {row.times_less:.3g}x")
+    if row.of_floor is not None:
+        words.append(f"≥ {row.of_floor:.0%} of floor")
+    if row.at_most is not None:
+        words.append(f"≤ {text(row.at_most, row.unit)}")
+    return ", ".join(words)
+
+
+def text(value: object, unit: str) -> str:
+    """A figure for a reader; empty for None."""
+    if not isinstance(value, float | int):
+        return ""
+    if unit == "byte":
+        return f"{value / 1e6:.0f} MB"
+    if unit == "integer":
+        return f"{value:.0f}"
+    for size, name in ((1, "s"), (1e-3, "ms")):
+        if value >= size:
+            return f"{value / size:.3g} {name}"
+    return f"{value / 1e-6:.3g} µs"
+
+
+def show(table: list[dict[str, object]]) -> None:
+    """Print the table as Markdown."""
+    heads = ("", "kombu 5.7", "this tree", "ratio", "floor", "of floor", "goal", "met")
+    lines = [
+        (
+            str(row["title"]),
+            *(text(row[side], str(row["unit"])) for side in ("old", "new")),
+            "" if row["times_less"] is None else f"{row['times_less']:.3g}x",
+            text(row["floor"], str(row["unit"])),
+            "" if row["of_floor"] is None else f"{row['of_floor']:.0%}",
+            str(row["goal"]),
+            {None: "", True: "yes", False: "NO"}[row["met"]],  # type: ignore[index]
+        )
+        for row in table
+    ]
+    widths = [max(len(line[column]) for line in (heads, *lines)) for column in range(len(heads))]
+    print()
+    for line in (heads, ["-" * width for width in widths], *lines):
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |")
+
+
+def nested(samples: Samples) -> dict[str, dict[str, list[float]]]:
+    """The samples by side, then by figure."""
+    sides: dict[str, dict[str, list[float]]] = defaultdict(dict)
+    for (side, figure), values in samples.items():
+        sides[side][figure] = values
+    return sides
+
+
+def suite(samples: Samples, side: str) -> pyperf.BenchmarkSuite:
+    """The rows of one side, for ``pyperf compare_to`` and ``pyperf stats``."""
+    units = {row.figure: row.unit for row in ROWS if row.unit != "integer"}
+    return pyperf.BenchmarkSuite(
+        [
+            pyperf.Benchmark(
+                [pyperf.Run([value], metadata={"name": figure, "unit": units[figure]}) for value in values]
+            )
+            for (measured, figure), values in samples.items()
+            if measured == side and figure in units
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
