@@ -219,14 +219,9 @@ class SerializerRegistry:
             ContentDisallowed: the type is not accepted.
             DecodeError: the body is not of that type; the cause is chained.
         """
-        if not content_type:
-            content_type = "application/data"
-        elif isinstance(content_type, bytes):
-            content_type = bytes_to_str(content_type)
         decode = self._decoders.get(content_type)
-        if decode is None and not self._plugins_loaded and content_type not in _RAW_TYPES:
-            self._load_all_plugins()
-            decode = self._decoders.get(content_type)
+        if decode is None:
+            content_type, decode = self._find_decoder(content_type)
         if accept is not None:
             if content_type not in _trusted_content and content_type not in accept:
                 raise self._refusal(content_type, "untrusted")
@@ -245,6 +240,16 @@ class SerializerRegistry:
             raise
         except Exception as exc:
             raise DecodeError(f"cannot decode the body as {content_type}: {exc}") from exc
+
+    def _find_decoder(self, content_type: Any) -> tuple[str, Callable[[Any], Any] | None]:
+        """The content type as text, and its decoder if it has one, here or in a distribution that is installed."""
+        if not content_type:
+            content_type = "application/data"
+        elif isinstance(content_type, bytes):
+            content_type = bytes_to_str(content_type)
+        if not self._plugins_loaded and content_type not in self._decoders and content_type not in _RAW_TYPES:
+            self._load_all_plugins()
+        return content_type, self._decoders.get(content_type)
 
     def _refusal(self, content_type: str, what: str) -> ContentDisallowed:
         name = self.type_to_name.get(content_type, content_type)
