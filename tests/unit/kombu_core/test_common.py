@@ -129,6 +129,17 @@ def test_maybe_declare_needs_a_channel_that_lives(retry):
         maybe_declare(Queue("q"), channel, retry=retry)
 
 
+def test_maybe_declare_tells_that_the_connection_was_closed(memory_url):
+    # Given what is bound to a channel of a connection that was closed since
+    with Connection(memory_url) as connection:
+        queue, producer = Queue("q")(connection.channel()), Producer(connection.channel())
+    # When / Then: there is nothing left to try again with
+    with pytest.raises(RecoverableConnectionError, match="channel disconnected"):
+        maybe_declare(queue, retry=True)
+    with pytest.raises(RecoverableConnectionError, match="has lost its connection"):
+        producer.maybe_declare(Queue("q"), retry=True)
+
+
 def test_maybe_declare_can_try_again(memory_url):
     # Given a connection that is lost before the first attempt ends
     with Connection(memory_url, transport=FlakyTransport) as connection:

@@ -29,6 +29,26 @@ def connection(broker):
         yield connection
 
 
+def test_a_copy_with_another_heartbeat_keeps_what_belongs_to_each_broker():
+    # Given brokers of which one has a user and password
+    connection = Connection("memory://me:secret@one;memory://two", connect_timeout=3)
+    # When it is copied with another option, also by a pool's connection, and fails over
+    for original in (connection, connection.Pool(1).acquire()):
+        copy = original.clone(heartbeat=7, connect_timeout=4)
+        assert (copy.hostname, copy.userid, copy.password) == ("one", "me", "secret")
+        copy.maybe_switch_next()
+        # Then the other broker is not told the first one's password, and the option holds there too
+        assert (copy.hostname, copy.userid, copy.password) == ("two", None, None)
+        assert (copy.heartbeat, copy.connect_timeout) == (7.0, 4)
+    # And one that is told another user uses it
+    assert connection.clone(userid="you").userid == "you"
+
+
+@pytest.mark.parametrize("text", ["", ";", ";;"])
+def test_no_url_at_all_is_the_default_broker(text):
+    assert Connection(text).as_uri() == Connection("").as_uri()
+
+
 def test_it_connects_when_it_is_needed_and_not_before(broker, connection):
     # Given a connection that was made, shown, asked and copied
     assert connection.clone().as_uri() == connection.as_uri()

@@ -212,6 +212,24 @@ def test_reviving_keeps_just_what_was_consumed(channel):
     assert set(tags(other)).isdisjoint(tags(channel))
 
 
+@pytest.mark.parametrize("verb", ["queue_declare", "basic_qos", "basic_consume"])
+def test_reviving_that_failed_can_be_tried_again(channel, verb):
+    # Given a consumer of one of its queues, and a channel that breaks while it is taken over
+    consumer = Consumer(channel, [Queue("q1")], prefetch_count=10)
+    consumer.consume()
+    consumer.add_queue(Queue("q2"))
+    broken = PaperChannel()
+    broken.fail = {verb: ConnectionResetError("gone again")}
+    with pytest.raises(ConnectionResetError):
+        consumer.revive(broken)
+    # When the next channel is better
+    other = PaperChannel()
+    consumer.revive(other)
+    # Then
+    assert [queue for queue, _, _ in started(other)] == ["q1"]
+    assert consumer.consuming_from("q1")
+
+
 def test_reviving_what_was_cancelled_starts_nothing(channel):
     consumer = Consumer(channel, [Queue("q")])
     consumer.consume()

@@ -332,3 +332,42 @@ def test_32_threads_share_three_things():
     assert len(most) == 32 * 50
     assert max(most) <= 3
     assert len(pool.made) <= 3
+
+
+@pytest.mark.parametrize("returned_before", [0, 3, 6])
+def test_a_limit_that_was_lowered_while_lent_holds_from_then_on(returned_before):
+    # Given six that were lent, some of them given back
+    pool = Things(limit=6)
+    lent = [pool.acquire() for _ in range(6)]
+    for thing in lent[:returned_before]:
+        thing.release()
+    # When the limit is lowered, and the others come back
+    pool.resize(2, ignore_errors=True)
+    for thing in lent[returned_before:]:
+        thing.release()
+    # Then two can be had, and the others were closed
+    again = [pool.acquire() for _ in range(2)]
+    with pytest.raises(LimitExceeded):
+        pool.acquire()
+    assert [thing for thing in lent if not thing.closed] == sorted(again, key=lent.index)
+
+
+def test_what_two_threads_give_back_at_once_is_there_once():
+    # Given a pool that takes its time to take something back
+    class Slow(Things):
+        def release_resource(self, resource):
+            both.wait(10)
+
+    both = threading.Barrier(2)
+    pool = Slow(limit=2)
+    thing = pool.acquire()
+    # When two threads give the same thing back
+    threads = [threading.Thread(target=pool.release, args=(thing,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    # Then it is not lent to two users afterwards
+    assert pool.acquire() is thing
+    assert pool.acquire() is not thing
+    assert not thing.closed

@@ -13,13 +13,16 @@ from kombu.transport import DEFAULT_TRANSPORT, get_transport_cls
 from kombu.utils.url import sanitize_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from typing_extensions import Self
 
 __all__ = ("Address",)
 
 _ADDRESS = ("hostname", "userid", "password", "virtual_host", "port")
+
+#: A copy with another one of these is no longer told by the same URLs where to connect.
+_LEADS_ELSEWHERE = frozenset({*_ADDRESS, "transport", "uri_prefix", "alternates"})
 
 
 class _of_the_transport:  # noqa: N801
@@ -182,6 +185,20 @@ class Address:
             "alternates": self.alt,
             "credential_provider": self.credential_provider,
         }
+
+    def _copied_by(self, make: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+        copy = make(**{**self._info(resolve=False), **kwargs})
+        return copy if _LEADS_ELSEWHERE & kwargs.keys() else copy._from_same_urls(self._origin(), kwargs)
+
+    def _origin(self) -> tuple[Any, ...]:
+        """What :meth:`_info` doesn't say: which of the parameters came from which URL."""
+        return self._keywords, self._home, self._url, self._urls
+
+    def _from_same_urls(self, origin: tuple[Any, ...], changed: Collection[str] = ()) -> Self:
+        values = {name: value for name, value in self._keywords.items() if name in changed}
+        keywords, home, self._url, self._urls = origin
+        self._keywords, self._home = keywords.replace(**values), home.replace(**values)
+        return self
 
     def info(self) -> dict[str, Any]:
         """The parameters in force, those that the transport supplies included; with the password in clear."""

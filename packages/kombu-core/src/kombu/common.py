@@ -141,13 +141,14 @@ def maybe_declare(entity: Any, channel: Any = None, retry: bool = False, **retry
     if not entity.is_bound and channel is None:
         raise ChannelError(f"Cannot declare {entity!r}: it is not bound, and no channel was given")
     bound = entity if entity.is_bound else entity.bind(channel)
-    if not bound.channel.connection:
+    client = getattr(bound.channel.connection, "client", None)
+    if client is None:
         raise RecoverableConnectionError("channel disconnected")
 
     def declare() -> bool:
         return declare_once(bound, bound.channel)
 
-    done: bool = bound.channel.connection.client.ensure(bound, declare, **retry_policy)()
+    done: bool = client.ensure(bound, declare, **retry_policy)()
     entity.name = bound.name
     return done
 

@@ -289,16 +289,8 @@ class Connection(Link):
 
     def clone(self, **kwargs: Any) -> Self:
         """A copy with the same parameters, or with ``kwargs`` in their place; it is not connected."""
-        copy = type(self)(**{**self._info(resolve=False), **kwargs})
-        return copy if kwargs else copy._from_same_urls(self._origin())
-
-    def _origin(self) -> tuple[Any, ...]:
-        """What :meth:`_info` doesn't say: which of the parameters came from which URL."""
-        return self._keywords, self._home, self._url, self._urls
-
-    def _from_same_urls(self, origin: tuple[Any, ...]) -> Self:
-        self._keywords, self._home, self._url, self._urls = origin
-        return self
+        copy: Self = self._copied_by(type(self), kwargs)
+        return copy
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self._info(resolve=False), self._origin())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kombu.connection import Connection
@@ -33,8 +34,7 @@ class PooledConnection(Connection):
 
     def clone(self, **kwargs: Any) -> Any:
         """A copy that belongs to no pool."""
-        copy = Connection(**{**self._info(resolve=False), **kwargs})
-        return copy if kwargs else copy._from_same_urls(self._origin())
+        return self._copied_by(Connection, kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, (_, *state) = super().__reduce__()
@@ -67,8 +67,8 @@ class ConnectionPool(Resource):
 
     def new(self) -> PooledConnection:
         """A connection like the model."""
-        model = self.connection
-        return PooledConnection(self, **model._info(resolve=False))._from_same_urls(model._origin())
+        made: PooledConnection = self.connection._copied_by(partial(PooledConnection, self), {})
+        return made
 
     def close_resource(self, resource: Any) -> None:
         resource._close()

@@ -114,9 +114,18 @@ class Consumer:
     def revive(self, channel: Any) -> None:
         """Go on with another channel, after the old one was lost.
 
-        What was being consumed is consumed again, nothing else; declarations and prefetch are made anew.
+        What was being consumed is consumed again, nothing else; declarations and prefetch are made anew. When that
+        fails, the error is raised, and another call with a better channel tries the same again.
         """
         active, self._active_tags = self._active_tags, {}
+        try:
+            self._go_on(channel, active)
+        except BaseException:
+            # What could not be consumed again stays on the list: the next revive() has to know.
+            self._active_tags = {**active, **self._active_tags}
+            raise
+
+    def _go_on(self, channel: Any, active: Collection[str]) -> None:
         channel = self.channel = channel_of(channel)
         self._queues = {name: queue(channel) for name, queue in self._queues.items()}
         if self.auto_declare:

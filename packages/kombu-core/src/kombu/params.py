@@ -112,7 +112,7 @@ def split_urls(text: str) -> list[str]:
     Raises:
         ValueError: a ``;`` stands inside a user name or password.
     """
-    urls = [url for url in text.split(";") if url] if ";" in text else [text]
+    urls = [url for url in text.split(";") if url] or [""]
     for url in urls[1:]:
         if "@" in url and "://" not in url.partition("@")[0]:
             raise ValueError(

@@ -163,7 +163,7 @@ class Producer:
         def declare() -> bool:
             return declare_once(entity, self.channel)
 
-        return self.connection.ensure(self, declare, **retry_policy)()
+        return self._ensure(declare, retry_policy)
 
     def _is_declared(self, exchange: Exchange) -> bool:
         """Whether the default exchange was declared on this channel's connection and not forgotten since."""
@@ -340,16 +340,19 @@ class Producer:
             try:
                 if not retry:
                     return send()
-                connection = self.connection
-                if connection is None:
-                    raise RecoverableConnectionError("the channel has lost its connection: cannot retry")
-                return connection.ensure(self, send, **policy)()
+                return self._ensure(send, policy)
             except DeadlineExceeded:
                 raise
             except TimeoutError as exc:
                 if deadline is None or not deadline.expired:
                     raise
                 raise deadline.exceeded("publishing") from exc
+
+    def _ensure(self, fun: Callable[[], Any], policy: dict[str, Any]) -> Any:
+        connection = self.connection
+        if connection is None:
+            raise RecoverableConnectionError("the channel has lost its connection: cannot retry")
+        return connection.ensure(self, fun, **policy)()
 
     # -- in batches
 

@@ -159,18 +159,25 @@ class Resource:
         with self._changed:
             if resource not in self._dirty:
                 return
-        keep = False
+        fit = False
         try:
             self.release_resource(resource)
-            keep = bool(self._limit) and not self._closed
+            fit = True
         finally:
             with self._changed:
+                ours = resource in self._dirty  # nobody has closed it or given it back in the meantime
+                keep = ours and fit and bool(self._limit) and not self._closed and not self._surplus()
                 self._dirty.discard(resource)
                 if keep:
                     self._idle.append(resource)
                 self._changed.notify()
-        if not keep:
+        if ours and not keep:
             self._discard(resource)
+
+    def _surplus(self) -> int:
+        """How many more there are than the limit allows, after it was lowered."""
+        there = len(self._dirty) + len(self._idle) + self._in_making
+        return max(0, there - self._limit) if self._limit else 0
 
     def replace(self, resource: Any) -> None:
         """Take a broken resource back and close it; another is made when one is needed."""
@@ -226,9 +233,9 @@ class Resource:
             self.force_close_all(close_pool=False)
         self.setup()
         with self._changed:
-            surplus = self._idle[limit:] if limit else []
-            if surplus:
-                del self._idle[limit:]
+            many = self._surplus()
+            surplus = self._idle[:many]
+            del self._idle[:many]
             self._changed.notify_all()
         for resource in surplus:
             self.collect_resource(resource)
