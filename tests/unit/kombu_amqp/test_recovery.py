@@ -77,7 +77,8 @@ def run(url: str, queue: Queue, on_first: Any, direct_url: str) -> Program:
 def test_a_program_consumes_on_after_a_lost_connection(proxy: Proxy, amqp_url: str, fault: str) -> None:
     program = run(proxy.url, Queue("recovery-lost"), lambda _: proxy.fail(fault), amqp_url)
     # (the acknowledgement of "go" may have been lost with the connection)
-    assert (program.received[0], program.received[-1], program.revivals) == ("go", "stop", 2)
+    assert (program.received[0], program.received[-1]) == ("go", "stop")
+    assert program.revivals >= 2  # the first one, and after the loss; more if that took several attempts
 
 
 def test_a_program_consumes_on_after_its_queue_was_deleted(amqp_url: str) -> None:

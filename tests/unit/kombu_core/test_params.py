@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import ssl
 
 import pytest
@@ -169,7 +170,7 @@ def test_credentials_given_as_keywords_hold_for_all_alternates():
         "redis+socket://:sesame@/tmp/r.sock": "redis+socket://:**@/tmp/r.sock",
         "sqla+postgresql://u:sesame@h/db": "sqla+postgresql://u:**@h/db",
         "memory://": "memory://localhost//",
-        "amqp://[::1]:5672/v": "amqp://[::1]:5672/v",
+        "other://[::1]:5672/v": "other://[::1]:5672/v",
         "unknown://u:sesame@h/": "unknown://u:**@h//",
     }.items(),
 )
@@ -181,7 +182,8 @@ def test_as_uri_and_repr_mask_the_password(url, shown):
     assert "sesame" not in repr(connection.__eqhash__())
 
 
-@pytest.mark.parametrize("url", [url for url in FORMS if "://" in url and "?" not in url])
+# A scheme of no transport, because an installed one fills in its defaults.
+@pytest.mark.parametrize("url", [re.sub("^amqp", "other", url) for url in FORMS if "://" in url and "?" not in url])
 def test_as_uri_with_the_password_leads_to_the_same_place(url):
     connection = Connection(url)
     again = Connection(connection.as_uri(include_password=True))
