@@ -109,7 +109,7 @@ def wheelhouse(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     for wheel in wheels.values():
         shutil.copy(wheel, place)
     others = ("setuptools>=77", "pytest>=8.0", "pytest-timeout>=2.2")
-    run(*PIP, "wheel", "-q", "--prefer-binary", "-w", place, wheels["kombu-core"], *others)
+    run(*PIP, "wheel", "-q", "--prefer-binary", "-f", place, "-w", place, *wheels.values(), *others)
     return place
 
 
