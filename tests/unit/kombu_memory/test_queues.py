@@ -83,3 +83,17 @@ def test_any_history_keeps_messages_and_order(history):
             held.pop()
         assert len(queue) == len(ready)
         assert (queue.first() or {}).get("body") == (ready[0] if ready else None)
+
+
+@pytest.mark.parametrize("policy", [QueuePolicy(), QueuePolicy(max_priority=9)])
+def test_two_messages_of_one_place_may_both_come_back(policy):
+    # Given a message that was taken, and one taken from a deleted queue of the same name
+    queue, deleted = MemoryQueue("q", policy), MemoryQueue("q", policy)
+    queue.put(letter("new"))
+    deleted.put(letter("old"))
+    new, old = taken(queue), taken(deleted)
+    # When both come back
+    queue.give_back(old)
+    queue.give_back(new)
+    # Then both are there, in the order in which they came back
+    assert [taken(queue)["body"], taken(queue)["body"]] == ["old", "new"]

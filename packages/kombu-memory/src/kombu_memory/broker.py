@@ -77,7 +77,7 @@ class Broker:
                 policy = spec.policy if spec is not None else PLAIN
                 queue = self.queues[name] = MemoryQueue(name, policy, now)
                 if policy.expires is not None:
-                    self.plan(now + policy.expires, "idle", name)
+                    self.plan_idle(queue, now + policy.expires)
             queue.touched = now
             return queue
 
@@ -100,6 +100,11 @@ class Broker:
         if when is not None and (queue.planned is None or when < queue.planned):
             queue.planned = when
             self.plan(when, "expire", queue.name)
+
+    def plan_idle(self, queue: MemoryQueue, when: float) -> None:
+        """Look then whether the queue has been used."""
+        queue.idle_at = when
+        self.plan(when, "idle", queue.name)
 
     # -- time ----------------------------------------------------------------------------------------------
 

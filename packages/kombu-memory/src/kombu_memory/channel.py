@@ -6,6 +6,8 @@ from queue import Empty
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from kombu.exceptions import MessageNacked
+from kombu.log import get_logger
 from kombu.transport import virtual
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from .queues import MemoryQueue
 
 __all__ = ("Channel",)
+
+logger = get_logger(__name__)
 
 
 class Channel(virtual.Channel):
@@ -72,7 +76,8 @@ class Channel(virtual.Channel):
         elif target.plain:
             target.ready.append(message)
         else:
-            target.put(message)
+            with self.lock:
+                target.put(message)
         if target.waiters:
             self._broker.wake_one(target)
 
@@ -83,8 +88,8 @@ class Channel(virtual.Channel):
         source = self._queues.get(queue)
         if source is None:
             raise Empty
-        if not source.expiring:
-            return source.take_next() if source.plain else source.take()
+        if source.plain and not source.expiring:
+            return source.take_next()
         with self.lock:
             message = source.take()
             self._broker.plan_expiry(source)
@@ -103,14 +108,25 @@ class Channel(virtual.Channel):
     def _due(self, now: float) -> Iterator[tuple[str, dict[str, Any], str]]:
         for event in self._broker.take_due(now):
             queue = self._queues.get(event.queue)
-            if queue is None:
+            if event.message is not None:
+                self._put_ready(event.queue, event.message)
+            elif queue is None:
                 continue
-            if event.kind == "ready" and event.message is not None:
-                self._enqueue(event.queue, event.message)
-            elif event.kind == "expire":
+            # Only what is planned still: the event may be of a deleted queue with this name.
+            elif event.kind == "expire" and event.when == queue.planned:
                 yield from self._take_expired(queue, now)
-            elif event.kind == "idle":
+            elif event.kind == "idle" and event.when == queue.idle_at:
                 self._drop_idle(queue, now)
+
+    def _put_ready(self, queue: str, message: dict[str, Any]) -> None:
+        """A delay is over. Whoever notices did not publish the message, so a refusal is logged."""
+        if queue not in self._queues:
+            logger.warning("Delayed message for queue %r is dropped: the queue is gone", queue)
+            return
+        try:
+            self._enqueue(queue, message)
+        except MessageNacked as exc:
+            logger.warning("Delayed message for queue %r is dropped: %s", queue, exc)
 
     def _take_expired(self, queue: MemoryQueue, now: float) -> Iterator[tuple[str, dict[str, Any], str]]:
         queue.planned = None
@@ -130,7 +146,7 @@ class Channel(virtual.Channel):
             queue.touched = now
         expires = queue.touched + (queue.policy.expires or 0.0)
         if expires > now:
-            self._broker.plan(expires, "idle", queue.name)
+            self._broker.plan_idle(queue, expires)
         else:
             self._drop_queue(queue.name)
 

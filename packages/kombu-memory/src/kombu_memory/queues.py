@@ -28,7 +28,7 @@ class _Level:
 
     def __init__(self) -> None:
         self.ready: deque[dict[str, Any]] = deque()
-        self.returned: list[tuple[int, dict[str, Any]]] = []
+        self.returned: list[tuple[int, int, dict[str, Any]]] = []
 
 
 class MemoryQueue:
@@ -39,7 +39,9 @@ class MemoryQueue:
         "_levels",
         "_place",
         "_returned",
+        "_returns",
         "expiring",
+        "idle_at",
         "name",
         "plain",
         "planned",
@@ -61,10 +63,14 @@ class MemoryQueue:
         self._returned = base.returned
         self._bytes = 0
         self._place = count(1).__next__
+        #: Orders what came back to the same place: a message of a deleted queue of this name may have it too.
+        self._returns = count().__next__
         #: A message with a time to live has been put here.
         self.expiring = False
         #: When the broker is to look for expired messages next (seconds since the epoch).
         self.planned: float | None = None
+        #: When the broker is to look next whether the queue is in use, for ``x-expires``.
+        self.idle_at: float | None = None
         #: When the queue was last declared, read or consumed from (seconds since the epoch), for ``x-expires``.
         self.touched = now
         #: Connections that sleep until a message comes.
@@ -99,7 +105,8 @@ class MemoryQueue:
         """Put a taken message where it was."""
         if self.policy.max_length_bytes is not None:
             self._bytes += body_size(message)
-        heappush(self._level(message).returned, (message["properties"].get("delivery_tag") or 0, message))
+        place = message["properties"].get("delivery_tag") or 0
+        heappush(self._level(message).returned, (place, self._returns(), message))
 
     def take(self) -> dict[str, Any]:
         """Remove and return the first message; :exc:`queue.Empty` when there is none.
@@ -108,7 +115,7 @@ class MemoryQueue:
         """
         for level in self._in_order():
             if level.returned:
-                message = heappop(level.returned)[1]
+                message = heappop(level.returned)[2]
             elif level.ready:
                 message = level.ready.popleft()
                 message["properties"]["delivery_tag"] = self._place()
@@ -122,7 +129,7 @@ class MemoryQueue:
     def take_next(self) -> dict[str, Any]:
         """As :meth:`take`, for a ``plain`` queue."""
         if self._returned:
-            return heappop(self._returned)[1]
+            return heappop(self._returned)[2]
         try:
             message = self.ready.popleft()
         except IndexError:
@@ -134,7 +141,7 @@ class MemoryQueue:
         """The message :meth:`take` would return."""
         for level in self._in_order():
             if level.returned:
-                return level.returned[0][1]
+                return level.returned[0][2]
             if level.ready:
                 return level.ready[0]
         return None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kombu.transport import virtual
 
 from .broker import Broker, Waiter, get_broker
 from .channel import Channel
+
+if TYPE_CHECKING:
+    from kombu.transport.virtual.ledger import Subscription
 
 __all__ = ("Transport",)
 
@@ -57,7 +60,7 @@ class Transport(virtual.Transport):
         queues = [
             broker.queues[subscription.queue]
             for subscription in self._subscriptions
-            if subscription.queue in broker.queues and subscription.channel.qos.budget(subscription) != 0
+            if subscription.queue in broker.queues and subscription.channel.has_room(subscription)
         ]
         waiter = self._waiter = Waiter()
         try:
@@ -82,6 +85,14 @@ class Transport(virtual.Transport):
             queue = self.broker.queues.get(subscription.queue)
             if queue is not None and queue.waiters and len(queue):
                 self.broker.wake_one(queue)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """The consumer is out; a message that woke this connection for it goes to another one."""
+        super().unsubscribe(subscription)
+        self.wake()
+        queue = self.broker.queues.get(subscription.queue)
+        if queue is not None and queue.waiters and len(queue):
+            self.broker.wake_one(queue)
 
     def wake(self) -> None:
         self._woken = True

@@ -363,3 +363,24 @@ def test_consuming_from_a_deleted_queue_is_404_at_a_backend_that_can_tell(transp
     transport.Channel = Telling
     with Connection(transport=transport) as connection, pytest.raises(NotFound, match="nope"):
         connection.channel().basic_consume("nope", callback=print)
+
+
+@pytest.mark.parametrize("way", ["consumer", "basic_get"])
+def test_a_body_that_cannot_be_decoded_is_an_error_and_the_message_goes_back_in_the_end(transport, way):
+    # Given a message whose body is not what it says
+    with Connection(transport=transport) as connection:
+        channel = connection.channel()
+        channel.queue_declare("q")
+        message = channel.prepare_message("no base64", properties={"body_encoding": "base64"})
+        channel.basic_publish({**message, "body": "x"}, "", "q")
+        # When it is received
+        with pytest.raises(ValueError, match="padding|base64"):
+            if way == "basic_get":
+                channel.basic_get("q")
+            else:
+                channel.basic_consume("q", callback=print)
+                connection.drain_events(timeout=1)
+        assert channel._size("q") == 0
+        channel.close()
+        # Then it is still there when the channel has closed
+        assert [kept["body"] for kept in transport.lists["q"]] == ["x"]

@@ -252,3 +252,31 @@ def test_ten_thousand_topic_bindings_are_looked_at_by_word_only():
         table.add(("queue", f"{first}.{second}"), f"w{first}.*.v{second}", {})
     # When a key is matched, Then only its own path is walked: a node a word, not a binding
     assert table.match("w7.x.v9", {}) == [("queue", "7.9")]
+
+
+def test_a_binding_keeps_the_arguments_it_was_made_with(topology):
+    # Given two bindings made from one dictionary, changed in between
+    arguments = {"x-match": "all", "n": 1}
+    bound(topology, "headers", [("first", "", arguments)])
+    arguments["n"] = 2
+    topology.declare_queue("second")
+    topology.bind(("queue", "second"), "ex", "", arguments)
+    # When, Then: each matches what it was made for, and can be taken away
+    assert topology.route("ex", "", {"n": 1}) == ("first",)
+    assert topology.route("ex", "", {"n": 2}) == ("second",)
+    topology.delete_queue("first")
+    assert topology.route("ex", "", {"n": 1}) == ()
+
+
+def test_a_topic_exchange_keeps_nothing_of_queues_that_are_gone(topology):
+    # Given a queue bound twice among many that come and go
+    bound(topology, "topic", [("q", "a.#"), ("q", "a.b"), ("last", "a.b")])
+    for at in range(50):
+        topology.declare_queue(f"q{at}")
+        topology.bind(("queue", f"q{at}"), "ex", "a.b")
+        topology.delete_queue(f"q{at}")
+    # When one of the two bindings goes
+    topology.unbind(("queue", "q"), "ex", "a.#")
+    # Then the order of those that are left is known, and no more
+    assert topology.route("ex", "a.b") == ("q", "last")
+    assert len(topology.exchanges["ex"].table._order) == 2

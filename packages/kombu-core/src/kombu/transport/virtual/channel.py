@@ -65,8 +65,8 @@ class Channel(ConsumeVerbs):
         self.connection.forget_channel(self)
         for tag in list(self._consumers):
             self.basic_cancel(tag)
-        self.qos.restore_unacked_once()
         self.closed = True
+        self.qos.restore_unacked_once()
 
     def _check_open(self) -> None:
         """:exc:`RecoverableConnectionError` when the channel is closed."""

@@ -116,6 +116,8 @@ class ConsumeVerbs(PublishVerbs):
         if subscription is None:
             return
         self.connection.unsubscribe(subscription)
+        if subscription.no_ack and self.no_ack_consumers:
+            self.no_ack_consumers.discard(consumer_tag)
         with self.lock:
             self._unfetch(subscription)
             self._consumer_removed(subscription)
@@ -142,6 +144,10 @@ class ConsumeVerbs(PublishVerbs):
             text = f"consumer {subscription.tag!r} was cancelled: queue {subscription.queue!r} is gone"
             raise ConsumerCancelled(text, (60, 30), "Basic.cancel")
         subscription.on_cancel(subscription.tag)
+
+    def has_room(self, subscription: Subscription) -> bool:
+        """Whether the consumer may have a message now."""
+        return self._flowing and self.qos.budget(subscription) != 0
 
     # -- delivering ----------------------------------------------------------------------------------------
 
@@ -181,12 +187,15 @@ class ConsumeVerbs(PublishVerbs):
     def deliver(self, subscription: Subscription, message: dict[str, Any]) -> None:
         """Hand a taken message to its consumer."""
         tag = self._next_tag()
-        made = self.Message(message, self, tag, subscription.tag)
         if subscription.no_ack:
             self._ack(subscription.queue, message)
         else:
             self.qos.add(tag, subscription.queue, message, subscription)
-        subscription.callback(made)
+            if self.closed:  # by another thread, since the message was taken
+                self.qos.restore_unacked_once()
+                return
+        # After it is accounted for: making the object fails when the body cannot be decoded.
+        subscription.callback(self.Message(message, self, tag, subscription.tag))
 
     def message_to_python(self, raw_message: Any) -> Any:
         """The message object for an envelope; a message object is returned as it is."""
@@ -208,11 +217,11 @@ class ConsumeVerbs(PublishVerbs):
         except Empty:
             return None
         tag = self._next_tag()
-        made = self.Message(message, self, tag)
         if no_ack:
             self._ack(queue, message)
         else:
             self.qos.add(tag, queue, message, None)
+        made = self.Message(message, self, tag)
         made.delivery_info["message_count"] = self._size(queue)
         return made
 
@@ -264,7 +273,9 @@ class ConsumeVerbs(PublishVerbs):
 
     def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None:
         """As :meth:`basic_reject`, for several at once with ``multiple`` (RabbitMQ's extension)."""
-        for tag in reversed(self._tags_up_to(delivery_tag)) if multiple else (delivery_tag,):
+        tags = self._tags_up_to(delivery_tag) if multiple else [delivery_tag]
+        # Back to the front of a queue the newest goes first, to the dead letters the oldest.
+        for tag in reversed(tags) if requeue else tags:
             self.basic_reject(tag, requeue=requeue)
 
     def _tags_up_to(self, delivery_tag: int) -> list[int]:

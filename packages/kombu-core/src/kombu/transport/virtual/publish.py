@@ -154,14 +154,14 @@ class PublishVerbs(DeclareVerbs):
     def _spread(self, queues: Iterable[str], message: dict[str, Any], delay: float | None) -> None:
         """One copy for each queue; all get theirs before a refusal is reported."""
         refusal: MessageNacked | None = None
-        for at, queue in enumerate(queues):
-            if at:
-                message = envelope.another(message)
-                message["properties"].pop("expires_at", None)
-                if "delivery_tag" in message["properties"]:
-                    message["properties"]["delivery_tag"] = self._unique()
+        first, *others = queues
+        # Copied before the first is put: from then on a consumer may have it, and change it.
+        copies = [(queue, envelope.another(message)) for queue in others]
+        for queue, letter in ((first, message), *copies):
+            if letter is not message and "delivery_tag" in letter["properties"]:
+                letter["properties"]["delivery_tag"] = self._unique()
             try:
-                self._enqueue(queue, message, delay)
+                self._enqueue(queue, letter, delay)
             except MessageNacked as exc:
                 refusal = exc
         if refusal is not None:
@@ -173,13 +173,13 @@ class PublishVerbs(DeclareVerbs):
         rules = spec.policy if spec is not None else PLAIN
         properties = message["properties"]
         now = time()
-        if delay is not None:
-            self._put_delayed(queue, message, now + delay)
-            return
         try:
             when = policy.expires_at(properties.get("expiration"), rules, now)
         except ValueError as exc:
             raise PreconditionFailed(f"PRECONDITION_FAILED - {exc}", (60, 40), "Basic.publish") from exc
+        if delay is not None:
+            self._put_delayed(queue, message, now + delay)
+            return
         if when is not None and not (when <= now and self._somebody_waits(spec)):
             properties["expires_at"] = when
         if not rules.limits_length:
@@ -192,7 +192,7 @@ class PublishVerbs(DeclareVerbs):
     def _somebody_waits(spec: QueueSpec | None) -> bool:
         """Whether a consumer is ready for a message: one that lives for no time at all is still delivered then."""
         consumers = spec.consumers if spec is not None else ()
-        return any(subscription.channel.qos.budget(subscription) != 0 for subscription in consumers)
+        return any(subscription.channel.has_room(subscription) for subscription in consumers)
 
     def _put_limited(self, queue: str, message: dict[str, Any], rules: QueuePolicy) -> None:
         """Put on a queue with a length limit; the oldest give way unless the queue refuses."""
@@ -316,7 +316,10 @@ class PublishVerbs(DeclareVerbs):
             )
             return
         self._seal(letter, {"exchange": exchange, "routing_key": routing_key})
-        self._spread(queues, letter, None)
+        try:
+            self._spread(queues, letter, None)
+        except MessageNacked as exc:  # whoever settles or consumes here did not publish it
+            logger.warning("Dead letter (%s) of queue %r is refused: %s", reason, queue, exc)
 
     Message: Any = envelope.Message
 

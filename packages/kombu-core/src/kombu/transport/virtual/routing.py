@@ -214,7 +214,7 @@ class Topology:
             NotFound: there is no such exchange.
             PreconditionFailed: an argument has an impossible value.
         """
-        arguments = arguments or {}
+        arguments = dict(arguments or {})
         table = self.exchange(source).table
         try:
             table.check(arguments)

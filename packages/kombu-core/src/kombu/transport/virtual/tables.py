@@ -154,7 +154,8 @@ class TopicTable(BindingTable):
     def __init__(self) -> None:
         super().__init__()
         self._root = _Node()
-        self._order: dict[Destination, int] = {}
+        #: Destination -> (its place in the order of binding, how many bindings lead to it).
+        self._order: dict[Destination, tuple[int, int]] = {}
         self._next = 0
 
     def match(self, key: str, headers: Mapping[str, Any]) -> list[Destination]:
@@ -178,7 +179,10 @@ class TopicTable(BindingTable):
             child = node.words.get(words[at])
             if child is not None:
                 waiting.append((child, at + 1))
-        return sorted(found, key=self._order.__getitem__) if len(found) > 1 else list(found)
+        if len(found) < 2:
+            return list(found)
+        order = self._order
+        return sorted(found, key=lambda to: order.get(to, (0, 0)))  # another thread may unbind meanwhile
 
     def _path(self, key: str) -> list[tuple[_Node, str]]:
         node, path = self._root, []
@@ -200,11 +204,14 @@ class TopicTable(BindingTable):
 
     def _index(self, to: Destination, key: str) -> None:
         self._path(key)[-1][0].here.add(to)
-        if to not in self._order:
-            self._order[to] = self._next
-            self._next += 1
+        place, count = self._order.get(to, (self._next, 0))
+        self._order[to] = (place, count + 1)
+        self._next += 1
 
     def _unindex(self, to: Destination, key: str) -> None:
+        place, count = self._order.pop(to)
+        if count > 1:
+            self._order[to] = (place, count - 1)
         *path, (node, _) = self._path(key)
         node.here.discard(to)
         for parent, word in reversed(path):
