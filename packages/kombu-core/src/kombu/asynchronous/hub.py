@@ -92,7 +92,7 @@ class Hub(Descriptors):
     ERR = ERR
 
     #: Called with the hub when it closes.
-    on_close: set[Callable[[Hub], Any]]
+    on_close: set[Callable[[Hub], Any]] = None  # type: ignore[assignment]  # set by the constructor
 
     def __init__(self, timer: Timer | None = None) -> None:
         super().__init__()
