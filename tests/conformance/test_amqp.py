@@ -20,8 +20,3 @@ def url(amqp_url: str) -> str:
 @pytest.fixture
 def connection_options() -> Mapping[str, Any]:
     return {"transport_options": {"confirm_publish": True}}
-
-
-@pytest.fixture
-def degradations() -> Mapping[str, str]:
-    return {"TestEventLoop.test_messages_arrive_by_the_loop": "kombu.asynchronous is not there yet"}
