@@ -10,7 +10,14 @@ from time import monotonic
 import pytest
 
 from kombu import Connection
-from kombu.exceptions import ChannelError, DeadlineExceeded, OperationalError, RecoverableChannelError
+from kombu.exceptions import (
+    ChannelError,
+    ConnectionError,
+    DeadlineExceeded,
+    NotFound,
+    OperationalError,
+    RecoverableChannelError,
+)
 from kombu.retry import CHANNEL_RETRIES, RetryPolicy
 from kombu.utils.deadline import deadline_scope, remaining
 
@@ -644,3 +651,20 @@ def test_autoretry_replaces_a_closed_channel(connection):
     mine = connection.channel()
     result, channel = connection.autoretry(fun, mine, **FAST)()
     assert (result, channel is mine, channel.closed) == ("pong", False, False)
+
+
+@pytest.mark.parametrize("error", [ConnectionError("gone"), NotFound("no queue")])
+def test_a_drivers_error_becomes_the_librarys(error):
+    with (
+        pytest.raises(OperationalError) as caught,
+        Connection("memory://")._reraise_as_library_errors(),
+    ):
+        raise error
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), DeadlineExceeded("late")])
+def test_other_errors_are_left_as_they_are(error):
+    with pytest.raises(type(error)) as caught, Connection("memory://")._reraise_as_library_errors():
+        raise error
+    assert caught.value is error

@@ -6,6 +6,7 @@ Mixed into :class:`kombu.Connection`, which adds channels and everything that is
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -263,6 +264,22 @@ class Link(Address):
             abandon(self._transport, self._connection, self._default_channel)
         self._transport = self._connection = self._default_channel = None
         self.declared_entities = Declarations()
+
+    @contextmanager
+    def _reraise_as_library_errors(
+        self,
+        ConnectionError: type[Exception] = OperationalError,
+        ChannelError: type[Exception] = OperationalError,
+    ) -> Iterator[None]:
+        """Inside, the driver's errors become ours, with the driver's as their cause; Celery publishes under it."""
+        try:
+            yield
+        except OperationalError:
+            raise
+        except self.connection_errors as exc:
+            raise ConnectionError(str(exc)) from exc
+        except self.channel_errors as exc:
+            raise ChannelError(str(exc)) from exc
 
     # failing over
 

@@ -155,6 +155,9 @@ class PublishVerbs(DeclareVerbs):
         """One copy for each queue; all get theirs before a refusal is reported."""
         refusal: MessageNacked | None = None
         first, *others = queues
+        if not others:
+            self._enqueue(first, message, delay)
+            return
         # Copied before the first is put: from then on a consumer may have it, and change it.
         copies = [(queue, envelope.another(message)) for queue in others]
         for queue, letter in ((first, message), *copies):
@@ -228,7 +231,9 @@ class PublishVerbs(DeclareVerbs):
     ) -> Iterable[str] | Any:
         """The queues for a message: a sized collection of names."""
         if exchange == "":
-            return (routing_key,) if routing_key in self.state.queues or self._has_queue(routing_key) else ()
+            if routing_key in self.state.queues:
+                return self.state.route(exchange, routing_key)  # remembered
+            return (routing_key,) if self._has_queue(routing_key) else ()
         if self._broadcasts or self._routes_by_table:
             spec = self.state.exchanges.get(exchange)
             kind = spec.type if spec is not None else "direct"
