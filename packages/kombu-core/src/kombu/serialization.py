@@ -364,7 +364,7 @@ def _pickle_dumps(obj: Any) -> bytes:
 
 def register_json() -> None:
     """Register ``json``, and ``json-plain`` which encodes without type markers."""
-    registry.register("json", _json._dump, _json.loads, "application/json", "utf-8")
+    registry.register("json", _json._dump, _json._load, "application/json", "utf-8")
     registry.register("json-plain", _json.dumps_plain, None, "application/json", "utf-8")
 
 

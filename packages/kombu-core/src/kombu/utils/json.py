@@ -182,13 +182,19 @@ def loads(
 
     With ``decode_bytes=False`` bytes may also be UTF-16 or UTF-32, as for ``json.loads``.
     """
-    if s.__class__ is not str:  # as it mostly is, and this is quicker to see than what else it may be
-        if isinstance(s, memoryview):
-            s = s.tobytes().decode("utf-8")
-        elif isinstance(s, (bytes, bytearray)) and decode_bytes:
-            s = s.decode("utf-8")
+    if isinstance(s, memoryview):
+        s = s.tobytes().decode("utf-8")
+    elif isinstance(s, (bytes, bytearray)) and decode_bytes:
+        s = s.decode("utf-8")
     if _loads is not None or object_hook is not _our_hook or not isinstance(s, str):
         return (_loads or json.loads)(s, object_hook=object_hook)
+    return _load(s)
+
+
+def _load(s: Any) -> Any:
+    """As :func:`loads` without its options: once for each message."""
+    if not isinstance(s, str):
+        return loads(s)
     # A marker can only be there when its name is, perhaps with a character of it escaped.
     # (Looking for one character is an order of magnitude faster than looking for a word.)
     typed = ("_" in s and "__type__" in s) or ("\\" in s and "\\u00" in s)
