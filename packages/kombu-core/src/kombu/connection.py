@@ -209,7 +209,9 @@ class Connection(Link):
                 raise RecoverableConnectionError(
                     "drain_events: the connection was closed; connect() opens it again"
                 )
-        return self._transport.drain_events(connection, timeout=timeout, **kwargs)
+        if kwargs:
+            return self._transport.drain_events(connection, timeout=timeout, **kwargs)
+        return self._transport.drain_events(connection, timeout=timeout)  # once for each message: no dict passed on
 
     # doing things until they succeed
 
