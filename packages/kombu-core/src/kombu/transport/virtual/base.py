@@ -1,36 +1,6 @@
-"""The historic path of the virtual transport's classes."""
+"""The historic path of the virtual transport's classes: the same names as the package's."""
 
 from __future__ import annotations
 
-from queue import Empty
-
-from . import (
-    AbstractChannel,
-    Base64,
-    BrokerState,
-    Channel,
-    Management,
-    Message,
-    NotEquivalentError,
-    QoS,
-    Transport,
-    UndeliverableWarning,
-    binding_key_t,
-    queue_binding_t,
-)
-
-__all__ = (
-    "AbstractChannel",
-    "Base64",
-    "BrokerState",
-    "Channel",
-    "Empty",
-    "Management",
-    "Message",
-    "NotEquivalentError",
-    "QoS",
-    "Transport",
-    "UndeliverableWarning",
-    "binding_key_t",
-    "queue_binding_t",
-)
+from . import *  # noqa: F403
+from . import __all__ as __all__
