@@ -164,9 +164,12 @@ class RabbitMQ:
         """Run an Erlang expression in the broker."""
         return self.ctl("eval", expression)
 
-    def alarm(self, on: bool) -> None:
-        """Raise or clear the memory alarm, as when the broker is short of memory."""
-        self.ctl("set_vm_memory_high_watermark", "0.0000001" if on else "0.6")
+    def alarm(self, on: bool, resource: str = "memory") -> None:
+        """Raise or clear an alarm, as when the broker is short of ``memory`` or ``disk``."""
+        if resource == "disk":
+            self.ctl("set_disk_free_limit", str(10**15) if on else str(10**6))
+        else:
+            self.ctl("set_vm_memory_high_watermark", "0.0000001" if on else "0.6")
 
     # -- how
 
