@@ -116,13 +116,18 @@ class Channel(virtual.Channel):
 
     def _requeue(self, queue: str, message: dict[str, Any]) -> None:
         source = self._queues.get(queue)
-        if source is None:
+        if source is None or not source.gave(message):
             return  # the queue was deleted, and its messages with it
         with self.lock:
             source.give_back(message)
             self._broker.plan_expiry(source)
         if source.waiters:
             self._broker.wake_one(source)
+
+    def _discard(self, queue: str, message: dict[str, Any], reason: str) -> None:
+        source = self._queues.get(queue)
+        if source is not None and source.gave(message):
+            super()._discard(queue, message, reason)
 
     def _due(self, now: float) -> Iterator[tuple[str, dict[str, Any], str]]:
         for event in self._broker.take_due(now):
