@@ -114,7 +114,7 @@ class Client:
         options = self._options
         outer = current()
         with deadline_scope(options.socket_connect_timeout):
-            until = monotonic() + (remaining() or 3600.0)
+            until = monotonic() + (remaining() or 0.0)
             wire = self._wire = Wire(
                 self.address,
                 until,

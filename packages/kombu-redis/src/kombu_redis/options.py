@@ -10,6 +10,8 @@ from difflib import get_close_matches
 from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
+from kombu.utils.deadline import grace_scope
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -61,8 +63,8 @@ class Options:
     deadletter_queue: str | None = None
 
     # -- the socket
-    socket_timeout: float | None = 10
-    socket_connect_timeout: float | None = None
+    socket_timeout: float = 10
+    socket_connect_timeout: float = 5
     socket_keepalive: bool | None = True
     socket_keepalive_options: Mapping[int, int] | None = None
     retry_on_timeout: bool | None = None
@@ -103,16 +105,20 @@ class Options:
                 near = get_close_matches(name, sorted({*_READERS, *_ELSEWHERE}), n=1)
                 hint = f" Did you mean {near[0]!r}?" if near else ""
                 logger.warning("the transport redis has no option %r: ignored.%s", name, hint)
-        if values.get("socket_connect_timeout") is None:
-            values["socket_connect_timeout"] = _seconds(getattr(client, "_connect_timeout", None) or 5)
+        for name in ("socket_timeout", "socket_connect_timeout"):
+            # (None meant no limit, which is no good idea: a server that is gone without a word would never be noticed)
+            if values.get(name, 0) is None:
+                del values[name]
+        if client is not None and "socket_connect_timeout" not in values:
+            # (what the program set, not what a deadline leaves of it just now)
+            with grace_scope(3600):
+                values["socket_connect_timeout"] = _seconds(client.connect_timeout)
         if values.get("credential_provider") is None:
             values["credential_provider"] = getattr(client, "credential_provider", None)
         return cls(**values)
 
-    @property
-    def lease_seconds(self) -> float:
-        """How long a message stays with a consumer that gives no sign of life: never above ``visibility_timeout``."""
-        return min(self.lease, self.visibility_timeout)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lease", min(self.lease, self.visibility_timeout))
 
 
 def _read(name: str, value: Any) -> Any:
@@ -138,6 +144,14 @@ def _text(value: Any) -> str:
 def _word(value: Any) -> str:
     if not _text(value):
         raise ValueError("expected text that is not empty")
+    return str(value)
+
+
+def _name(value: Any) -> str:
+    if any(character <= " " or character > "~" for character in _word(value)):
+        raise ValueError(
+            "expected text without blanks and of ASCII characters only, as CLIENT SETNAME takes it"
+        )
     return str(value)
 
 
@@ -232,4 +246,7 @@ _READERS.update(
     unacked_mutex_key=_word,
     priority_order=_one_of(_ORDERS),
     fanout=_one_of(_FANOUTS),
+    socket_timeout=_optional(_seconds),
+    socket_connect_timeout=_optional(_seconds),
+    client_name=_optional(_name),
 )

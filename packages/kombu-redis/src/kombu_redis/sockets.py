@@ -35,7 +35,7 @@ class Wire:
 
     Arguments:
         until: moment of the monotonic clock at which connecting gives up.
-        timeout: seconds that one read or write may wait when no deadline is nearer; None is no limit.
+        timeout: seconds that one read or write may wait when no deadline is nearer.
         keepalive: whether TCP keep-alive is on; ``keepalive_options`` maps options of IPPROTO_TCP to their values.
 
     Raises:
@@ -47,7 +47,7 @@ class Wire:
         self,
         address: Address,
         until: float,
-        timeout: float | None,
+        timeout: float,
         keepalive: bool | None = True,
         keepalive_options: Mapping[int, int] | None = None,
     ) -> None:
@@ -85,7 +85,7 @@ class Wire:
             return
         left = remaining()
         assert left is not None
-        if self.timeout is None or left < self.timeout:
+        if left < self.timeout:
             self._by_deadline = True
             self._set(left)
 
@@ -135,13 +135,12 @@ class Wire:
         except OSError:
             pass
 
-    def _set(self, seconds: float | None) -> None:
+    def _set(self, seconds: float) -> None:
         if not self._kernel:
             self.sock.settimeout(seconds)
             return
         # (a time of 0 would be no limit)
-        whole, part = divmod(max(1, int((seconds or 0) * 1e6)), 1_000_000) if seconds is not None else (0, 0)
-        value = struct.pack("@ll", whole, part)
+        value = struct.pack("@ll", *divmod(max(1, int(seconds * 1e6)), 1_000_000))
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
