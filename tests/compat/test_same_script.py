@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kombu import Connection, Queue
+from kombu.exceptions import ChannelError
 from kombu_memory import reset
 from tests.support.player import Player
 from tests.support.scripts import SCRIPTS
@@ -82,7 +83,13 @@ STEPS = st.lists(
         step(
             "publish", exchange=EXCHANGES, key=KEYS, mandatory=BOOLEANS, priority=st.sampled_from([0, 2, 9])
         ),
-        step("publish", exchange=st.just(""), key=QUEUES, mandatory=BOOLEANS, priority=st.sampled_from([0, 2, 9])),
+        step(
+            "publish",
+            exchange=st.just(""),
+            key=QUEUES,
+            mandatory=BOOLEANS,
+            priority=st.sampled_from([0, 2, 9]),
+        ),
         step("get", queue=QUEUES, no_ack=BOOLEANS),
         step(
             "consume",
@@ -145,7 +152,10 @@ def test_an_unknown_exchange_type_ends_the_connection_of_rabbitmq(amqp_url: str)
 def test_rabbitmq_sends_ahead_and_memory_is_asked(amqp_url: str) -> None:
     def ready_after_one(url: str) -> int:
         """Of three messages, with a consumer that has no prefetch limit and was given one."""
-        with Connection(url, transport_options={"confirm_publish": True}) as connection, connection.channel() as probe:
+        with (
+            Connection(url, transport_options={"confirm_publish": True}) as connection,
+            connection.channel() as probe,
+        ):
             queue = Queue(f"ahead-{uuid4()}")
             for body in range(3):
                 connection.Producer().publish(body, routing_key=queue.name, declare=[queue])
@@ -179,3 +189,30 @@ def test_the_moment_of_a_death(amqp_url: str) -> None:
 
     assert abs(moment(amqp_url) - datetime.now(timezone.utc).replace(tzinfo=None)) < timedelta(minutes=1)
     assert abs(moment(MEMORY) - time()) < 60
+
+
+def test_a_message_that_comes_back_without_on_return(amqp_url: str) -> None:
+    def publish(url: str, **options: Any) -> None:
+        with Connection(url, transport_options=options) as connection:
+            connection.Producer().publish("x", routing_key=f"nobody-{uuid4()}", mandatory=True)
+
+    with pytest.raises(ChannelError, match="NO_ROUTE"):
+        publish(amqp_url, confirm_publish=True)
+    publish(MEMORY)
+
+
+def test_deliveries_are_counted_in_every_queue_of_memory(amqp_url: str) -> None:
+    def counts(url: str) -> list[int]:
+        with Connection(url) as connection:
+            queue = Queue(f"counted-{uuid4()}")(connection.default_channel)
+            connection.Producer().publish("x", routing_key=queue.name, declare=[queue])
+            found = []
+            for _ in range(3):
+                message = queue.get()
+                found.append(message.delivery_count)
+                message.requeue()
+            queue.delete()
+            return found
+
+    assert counts(amqp_url) == [0, 1, 1]
+    assert counts(MEMORY) == [0, 1, 2]

@@ -12,7 +12,7 @@ from kombu.utils.amq_manager import get_manager
 from kombu_amqp import errors
 from kombu_amqp.connection import Connection, _version
 from kombu_amqp.management import Management, Manager, credentials
-from kombu_amqp.options import connection_options
+from kombu_amqp.options import connection_options, flag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ class Transport(BaseTransport):
         super().__init__(client, **kwargs)
         self.default_port = default_port or self.default_port
         self.default_ssl_port = default_ssl_port or self.default_ssl_port
-        if _flag((getattr(client, "transport_options", None) or {}).get("confirm_publish")):
+        if flag((getattr(client, "transport_options", None) or {}).get("confirm_publish")):
             self.implements = self.implements.extend(confirm=True)
 
     @property
@@ -220,7 +220,3 @@ class SSLTransport(Transport):
         super().__init__(*args, **kwargs)
         if self.client is not None and not self.client.ssl:
             self.client.ssl = True
-
-
-def _flag(value: Any) -> bool:
-    return value.lower() in ("1", "true", "yes", "on") if isinstance(value, str) else bool(value)
