@@ -45,7 +45,7 @@ class Address:
         """The address that a :class:`kombu.Connection` means.
 
         ``redis://:password@host:port/db``, ``redis+socket:///path/to/socket?virtual_host=db``; ``rediss://`` and
-        ``ssl=`` for TLS. A user name without a password is ignored, as ever.
+        ``ssl=`` for TLS. A user name without a password logs in with an empty one.
 
         Raises:
             ValueError: the virtual host is no number, or ``ssl`` has an unknown option; the message says which.
@@ -93,6 +93,11 @@ def _socket_path(url: str) -> tuple[str, Mapping[str, str]]:
     """Path and options of ``socket:///path?virtual_host=db``, with ``:password@`` before the path if need be."""
     rest, _, query = url.partition("://")[2].partition("?")
     found = dict(parse_qsl(query))
+    unknown = sorted(set(found) - {"virtual_host", "username", "password"})
+    if unknown:
+        raise ValueError(
+            f"redis+socket:///path has no option {', '.join(unknown)}; it has virtual_host, username and password"
+        )
     authority, slash, path = rest.partition("/")
     userinfo = authority.rpartition("@")[0]
     user, _, password = userinfo.partition(":")

@@ -57,7 +57,7 @@ class Client:
     ``DeadlineExceeded``: whether the command was carried out is not known then, and the connection is gone.
 
     Arguments:
-        name: what CLIENT LIST shows, unless the option ``client_name`` says something.
+        name: what CLIENT LIST shows in place of the option ``client_name``.
     """
 
     def __init__(self, address: Address, options: Options, name: str | None = None) -> None:
@@ -68,7 +68,7 @@ class Client:
         #: How often it has connected; who keeps something in the session (subscriptions) sees that it is new.
         self.connects = 0
         self._options = options
-        self._name = options.client_name or name
+        self._name = name or options.client_name
         self._ask = credentials_of(address, options.credential_provider)
         self._credentials: Credentials = ()
         self._pid = getpid()
@@ -104,11 +104,12 @@ class Client:
             ConnectionError: the certificate is not accepted, or there is no such database.
             Loading, MasterDown: the server cannot serve yet.
         """
-        if self._pid != getpid():
-            self._after_fork()
-        with self.lock:
+        lock = self._take()
+        try:
             if self._wire is None:
                 self._connect()
+        finally:
+            lock.release()
 
     def _connect(self) -> None:
         options = self._options
@@ -187,9 +188,8 @@ class Client:
 
     def request(self, packed: bytes) -> Any:
         """The reply to one command that is packed already, sent behind all that was buffered."""
-        if self._pid != getpid():
-            self._after_fork()
-        with self.lock:
+        lock = self._take()
+        try:
             wire = self._ready()
             wire.limit()
             try:
@@ -203,6 +203,8 @@ class Client:
             if isinstance(reply, Exception):
                 return self._refused(reply, packed)
             return reply
+        finally:
+            lock.release()
 
     def pipeline(self, commands: Sequence[Sequence[Argument] | bytes]) -> list[Any]:
         """The replies to several commands (packed or not) in one round trip; they are not a transaction.
@@ -221,11 +223,10 @@ class Client:
         if not commands:
             return []
         packed = [command if isinstance(command, bytes) else pack(*command) for command in commands]
-        if self._pid != getpid():
-            self._after_fork()
-        with self.lock:
+        lock = self._take()
+        try:
             self._ready()
-            replies = self._exchange(b"".join(packed), len(packed))
+            replies = self._exchange(self._take_outgoing() + b"".join(packed), len(packed))
             unknown = [at for at, reply in enumerate(replies) if isinstance(reply, errors.NoScript)]
             if unknown:
                 again = [packed[at] for at in unknown]
@@ -236,13 +237,15 @@ class Client:
             if any(isinstance(reply, _USELESS) for reply in replies):
                 self._drop()
             return replies
+        finally:
+            lock.release()
 
     def _exchange(self, packed: bytes, count: int) -> list[Any]:
         wire = self._wire
         assert wire is not None
         wire.limit()
         try:
-            wire.send(self._take_outgoing() + packed if self._outgoing else packed)
+            wire.send(packed)
             self._collect()
             replies = [self._reader.read() for _ in range(count)]
         except BaseException as exc:
@@ -269,8 +272,9 @@ class Client:
         """Send ``packed``, which is answered by ``replies`` replies, together with the next call.
 
         Arguments:
-            then: called with the replies (errors among them) when they have been read; without it errors go to
-                ``on_late_error``. It is not called when the connection fails meanwhile.
+            then: called with the replies (errors among them, NOSCRIPT too) when they have been read; without it
+                errors go to ``on_late_error``. It is not called when the connection fails meanwhile. It must not
+                use the client.
         """
         with self.lock:
             self._outgoing.append(packed)
@@ -278,9 +282,8 @@ class Client:
 
     def write(self, packed: bytes, replies: int, then: Callable[[list[Any]], object] | None = None) -> None:
         """Send ``packed`` now, and all that was buffered; the replies are read before those of the next call."""
-        if self._pid != getpid():
-            self._after_fork()
-        with self.lock:
+        lock = self._take()
+        try:
             wire = self._ready()
             wire.limit()
             self.buffer(packed, replies, then)
@@ -289,16 +292,19 @@ class Client:
             except BaseException as exc:
                 self._fail(exc)
             self._used = monotonic()
+        finally:
+            lock.release()
 
     def flush(self) -> None:
         """Send what is buffered, and read all replies that are owed."""
-        if self._pid != getpid():
-            self._after_fork()
-        with self.lock:
+        lock = self._take()
+        try:
             if self._outgoing:
                 self._ready()
             if self._wire is not None and (self._outgoing or self._owed):
-                self._exchange(b"", 0)
+                self._exchange(self._take_outgoing(), 0)
+        finally:
+            lock.release()
 
     # -- waiting for a reply
 
@@ -311,7 +317,8 @@ class Client:
 
     def read(self) -> Any:
         """The next reply, to what was sent by ``write(packed, 0)``; waits for it as long as a call would."""
-        with self.lock:
+        lock = self._take()
+        try:
             wire = self._wire
             if wire is None:
                 raise errors.ConnectionLost(f"not connected to {self.address}")
@@ -326,21 +333,23 @@ class Client:
                     self._drop()
                 raise reply
             return reply
+        finally:
+            lock.release()
 
     # -- letting go
 
     def close(self) -> None:
         """Send what is buffered, if that can be done, and close."""
-        if self._pid != getpid():
-            self._after_fork()
-        with self.lock:
-            try:
-                if self._wire is not None:
-                    self.flush()
-            except (OSError, *_OURS) as exc:
-                logger.debug("%s was closed before everything was sent: %s", self.address, exc)
+        lock = self._take()
+        try:
+            if self._wire is not None:
+                self.flush()
+        except (OSError, *_OURS) as exc:
+            logger.debug("%s was closed before everything was sent: %s", self.address, exc)
+        finally:
             self._drop()
             self._forget()
+            lock.release()
 
     def abandon(self) -> None:
         """Close at once, from any thread: a call in progress fails, nothing more is sent."""
@@ -366,6 +375,18 @@ class Client:
             wire.close(shutdown=False)
 
     # -- inside, with the lock held
+
+    def _take(self) -> Any:
+        """Hold the lock, within the deadline in force; the caller releases what is returned."""
+        if self._pid != getpid():
+            self._after_fork()
+        lock = self.lock
+        if not lock.acquire(False):
+            deadline = current()
+            if not lock.acquire(timeout=-1 if deadline is None else deadline.remaining()):
+                assert deadline is not None
+                raise deadline.exceeded(f"waiting for another thread's command to {self.address}")
+        return lock
 
     def _ready(self) -> Wire:
         """The socket; a new one when the server has closed the last one while nobody used it."""
@@ -393,6 +414,8 @@ class Client:
             logger.warning("%s: connecting again", exc)
 
     def _take_outgoing(self) -> bytes:
+        if not self._outgoing:
+            return b""
         packed = b"".join(self._outgoing)
         self._owed += self._promised
         self._outgoing, self._promised = [], []

@@ -29,8 +29,10 @@ def credentials_of(address: Address, provider: Any = None) -> Callable[[], Crede
     """
     if provider is None:
         fixed: Credentials = ()
-        if address.password:
-            fixed = (address.username, address.password) if address.username else (address.password,)
+        if address.username:
+            fixed = (address.username, address.password or "")
+        elif address.password:
+            fixed = (address.password,)
         return lambda: fixed
     found = symbol_by_name(provider)
     if isinstance(found, type):

@@ -86,11 +86,10 @@ class Options:
     max_deliveries: int | None = None
 
     @classmethod
-    def parse(cls, given: Mapping[str, Any] | None = None, *, ssl: Any = None, client: Any = None) -> Options:
+    def parse(cls, given: Mapping[str, Any] | None = None, *, client: Any = None) -> Options:
         """The options out of ``transport_options``; one that nobody knows is logged with the nearest name.
 
         Arguments:
-            ssl: not looked at; what ``Connection(ssl=...)`` says goes into the :class:`Address`.
             client: the :class:`kombu.Connection`; its ``connect_timeout`` and ``credential_provider`` hold where
                 ``given`` says nothing.
 

@@ -69,6 +69,7 @@ class Wire:
         if self._kernel:
             self.sock.settimeout(None)
         self._set(timeout)
+        self._pending = getattr(self.sock, "pending", None)
         #: Writes all it is given.
         self.send = self.sock.sendall
 
@@ -96,13 +97,14 @@ class Wire:
         data: bytes = self.sock.recv(size)
         if not data:
             raise ConnectionLost(f"{self._address} closed the connection")
+        if self._pending is not None:
+            # (what stayed in the TLS layer would not make the socket readable)
+            while more := self._pending():
+                data += self.sock.recv(more)
         return data
 
     def readable(self, seconds: float | None) -> bool:
         """Whether something can be read, or the connection has ended, within ``seconds``; None waits for ever."""
-        pending = getattr(self.sock, "pending", None)
-        if pending is not None and pending():
-            return True
         if hasattr(select, "poll"):
             poll = select.poll()
             poll.register(self.sock, select.POLLIN)
