@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kombu import Connection, Queue
-from kombu.exceptions import ChannelError
+from kombu.exceptions import AccessRefused, ChannelError
 from kombu_memory import reset
+from tests.support import scripts, scripts_of_rules
 from tests.support.player import Player
-from tests.support.scripts import SCRIPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,9 @@ def compare(script: Callable[[Player], None], amqp_url: str) -> None:
     assert len(memory) > 3
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
+@pytest.mark.parametrize(
+    "script", [*scripts.SCRIPTS, *scripts_of_rules.SCRIPTS], ids=lambda script: script.__name__
+)
 def test_the_same_on_both(script: Callable[[Player], None], amqp_url: str) -> None:
     compare(script, amqp_url)
 
@@ -216,3 +218,13 @@ def test_deliveries_are_counted_in_every_queue_of_memory(amqp_url: str) -> None:
 
     assert counts(amqp_url) == [0, 1, 1]
     assert counts(MEMORY) == [0, 1, 2]
+
+
+def test_names_that_are_rabbitmqs_own(amqp_url: str) -> None:
+    def declare(url: str) -> None:
+        with Connection(url) as connection:
+            Queue("amq.mine", exclusive=True)(connection.default_channel).declare()
+
+    with pytest.raises(AccessRefused, match="reserved prefix"):
+        declare(amqp_url)
+    declare(MEMORY)

@@ -57,7 +57,9 @@ class Player:
         self.expected = expected
         self.transcript: list[Any] = []
         self.prefix = f"script.{uuid4().hex[:10]}."
-        self.connection = Connection(url, transport_options={"confirm_publish": True} if "amqp" in url else None)
+        self.connection = Connection(
+            url, transport_options={"confirm_publish": True} if "amqp" in url else None
+        )
         self.channel = self.connection.channel()
         #: For looking at queues without disturbing the script's channel.
         self._probe = self.connection.channel()
@@ -107,7 +109,11 @@ class Player:
     def unbind(self, queue: str, exchange: str, key: str = "", **arguments: Any) -> None:
         bound = self._queue(queue)
         self._play(
-            "unbind", quiet(lambda: bound.unbind_from(self._full(exchange), key, arguments)), queue, exchange, key
+            "unbind",
+            quiet(lambda: bound.unbind_from(self._full(exchange), key, arguments)),
+            queue,
+            exchange,
+            key,
         )
 
     def bind_exchange(self, destination: str, source: str, key: str = "") -> None:
@@ -128,7 +134,9 @@ class Player:
 
     # -- messages
 
-    def publish(self, body: Any, exchange: str = "", key: str = "", mandatory: bool = False, **options: Any) -> None:
+    def publish(
+        self, body: Any, exchange: str = "", key: str = "", mandatory: bool = False, **options: Any
+    ) -> None:
         """Publish; by the default exchange the key is a queue's name. What is returned is written down, too."""
         producer = self.connection.Producer(self.channel, on_return=self._on_return)
         routing_key = key if exchange else self._full(key)
@@ -144,7 +152,9 @@ class Player:
 
     def _on_return(self, exception: Any, exchange: str, routing_key: str, message: Any) -> None:
         message = self.channel.message_to_python(message)
-        self._returned.append((exception.reply_code, self._short(exchange), self._short(routing_key), message.payload))
+        self._returned.append(
+            (exception.reply_code, self._short(exchange), self._short(routing_key), message.payload)
+        )
 
     def get(self, queue: str, no_ack: bool = False) -> None:
         """Get one, which is then held unless ``no_ack``."""
@@ -219,6 +229,23 @@ class Player:
         self._play("close_channel", quiet(lambda: self.channel.close()))
         self._new_channel()
 
+    def act(
+        self, what: str, action: Callable[[Any, Callable[[str], str]], Any], *, elsewhere: bool = False
+    ) -> None:
+        """Do anything else: ``action(channel, name)``, where ``name`` gives what a thing is called on the broker.
+
+        Arguments:
+            elsewhere: on a connection of its own.
+        """
+
+        def act() -> Any:
+            if not elsewhere:
+                return action(self.channel, self._full)
+            with self.connection.clone() as connection:
+                return action(connection.channel(), self._full)
+
+        self._play("act", act, what)
+
     # -- looking
 
     def seen(self, message: Any) -> dict[str, Any]:
@@ -246,11 +273,15 @@ class Player:
             sleep(0.002)
         self.transcript.append(found)
 
-    def await_ready(self, queue: str, count: int) -> None:
-        """Wait until a queue has so many messages, which takes time on any broker."""
+    def await_ready(self, queue: str, count: int | None, pause: float = 0.002) -> None:
+        """Wait until a queue has so many messages (None: is gone), which takes time on any broker.
+
+        Arguments:
+            pause: seconds between two looks. To look is to use a queue, so one that expires needs longer ones.
+        """
         until = monotonic() + PATIENCE
         while self._count(queue) != count and monotonic() < until:
-            sleep(0.002)
+            sleep(pause)
         self.ready()
 
     def _count(self, queue: str) -> int | None:
@@ -271,7 +302,11 @@ class Player:
         except ChannelError as exc:
             family = next(kind for kind in type(exc).__mro__ if kind.__module__ == "kombu.exceptions")
             # (what is wrong with an argument, each says in its own words)
-            text = str(exc.reply_text).partition(" - ")[0 if exc.reply_code == 406 else 2]
+            text = (
+                str(exc.reply_text)
+                .partition(" - ")[0 if exc.reply_code == 406 else 2]
+                .partition(" in vhost")[0]
+            )
             result = (family.__name__, exc.reply_code, self._short(text))
             self._new_channel()
         except ConnectionError as exc:

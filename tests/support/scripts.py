@@ -359,7 +359,6 @@ def properties(p: Player) -> None:
     p.consume("q0", then="ack")
 
 
-#: All of them.
 SCRIPTS = [
     topic,
     headers,
