@@ -124,14 +124,11 @@ def _read(name: str, value: Any) -> Any:
     try:
         return _READERS[name](value)
     except (TypeError, ValueError) as exc:
-        reason = (
-            str(exc) if str(exc).startswith("expected") else f"expected {_READERS[name].__name__.strip('_')}"
-        )
         shown = "the value" if name in ("credential_provider", "sentinel_kwargs") else repr(value)
-        raise ValueError(f"the option {name} of the transport redis cannot be {shown}: {reason}") from None
+        raise ValueError(f"the option {name} of the transport redis cannot be {shown}: {exc}") from None
 
 
-# -- how each is read
+# -- how each is read: the value as it is stored, or an error that says what was expected
 
 
 def _text(value: Any) -> str:
@@ -167,8 +164,11 @@ def _flag_or_text(value: Any) -> bool | str:
 
 
 def _seconds(value: Any) -> float:
-    number = None if isinstance(value, bool) else float(value)
-    if number is None or not number > 0:
+    try:
+        number = 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if not number > 0:
         raise ValueError("expected seconds, a number above 0")
     return number
 
@@ -179,7 +179,10 @@ def _seconds_or_none(value: Any) -> float | None:
 
 
 def _count(value: Any) -> int:
-    number = -1 if isinstance(value, bool) else int(value)
+    try:
+        number = -1 if isinstance(value, bool) else int(value)
+    except (TypeError, ValueError):
+        number = -1
     if number < 0:
         raise ValueError("expected a whole number, 0 or more")
     return number
@@ -190,7 +193,7 @@ def _count_or_none(value: Any) -> int | None:
 
 
 def _steps(value: Any) -> tuple[int, ...]:
-    steps = tuple(sorted({_count(step) for step in value}))
+    steps = tuple(sorted({_count(step) for step in value})) if isinstance(value, (list, tuple, set)) else ()
     if not steps:
         raise ValueError("expected a list of priorities such as [0, 3, 6, 9]")
     return steps

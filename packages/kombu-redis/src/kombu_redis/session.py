@@ -102,29 +102,26 @@ class Session:
     def _connect(self) -> None:
         options = self._options
         outer = current()
-        with deadline_scope(options.socket_connect_timeout):
-            until = monotonic() + (remaining() or 0.0)
-            wire = self._wire = Wire(
-                self.address,
-                until,
-                options.socket_timeout,
-                options.socket_keepalive,
-                options.socket_keepalive_options,
-            )
-            self._reader = Reader(wire.receive)
-            try:
+        try:
+            with deadline_scope(options.socket_connect_timeout):
+                self._wire = Wire(
+                    self.address,
+                    monotonic() + (remaining() or 0.0),
+                    options.socket_timeout,
+                    options.socket_keepalive,
+                    options.socket_keepalive_options,
+                )
+                self._reader = Reader(self._wire.receive)
                 self._log_in()
-            except DeadlineExceeded as exc:
-                self._drop()
-                if outer is not None and outer.expired:
-                    raise
-                raise errors.NoReply(
-                    f"{self.address} let nobody in within {options.socket_connect_timeout:g} s"
-                    " (socket_connect_timeout)"
-                ) from exc
-            except BaseException:
-                self._drop()
-                raise
+        except (DeadlineExceeded, errors.NoReply) as exc:
+            self._drop()
+            if outer is not None and outer.expired:
+                raise outer.exceeded(f"connecting to {self.address}") from exc
+            limit = f"{options.socket_connect_timeout:g} s (socket_connect_timeout)"
+            raise errors.NoReply(f"no connection to {self.address} within {limit}") from exc
+        except BaseException:
+            self._drop()
+            raise
         self.connects += 1
         self._used = monotonic()
 

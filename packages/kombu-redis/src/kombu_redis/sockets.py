@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.utils.deadline import current, remaining
 from kombu_redis.errors import ConnectionError, ConnectionLost, NoReply
 from kombu_redis.lookup import addresses
+from kombu_redis.resp import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from kombu_redis.address import Address
 
 __all__ = ("Wire",)
-
-#: Bytes asked of the kernel at a time.
-CHUNK = 1 << 16
 
 _KERNEL_KEEPS_TIME = sys.platform == "linux" and sys.maxsize > 2**32
 
@@ -57,7 +55,7 @@ class Wire:
         try:
             self.sock: Any = _open(address, until, keepalive, keepalive_options or {})
         except (TimeoutError, BlockingIOError) as exc:
-            raise NoReply(f"no connection to {address} in time: {exc}") from exc
+            raise NoReply(f"no connection to {address} in time") from exc
         except OSError as exc:
             if "CERTIFICATE_VERIFY_FAILED" in str(exc):
                 raise ConnectionError(
