@@ -117,8 +117,9 @@ class Session:
             self._drop()
             if outer is not None and outer.expired:
                 raise outer.exceeded(f"connecting to {self.address}") from exc
+            what = "no TLS connection" if self.address.tls is not None else "no connection"
             limit = f"{options.socket_connect_timeout:g} s (socket_connect_timeout)"
-            raise errors.NoReply(f"no connection to {self.address} within {limit}") from exc
+            raise errors.NoReply(f"{what} to {self.address} within {limit}") from exc
         except BaseException:
             self._drop()
             raise
