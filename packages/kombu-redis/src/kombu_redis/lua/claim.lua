@@ -9,9 +9,9 @@
 -- that are due are ready first. A queue that is declared differently from what the client knows is left alone.
 -- Whoever waits for a queue that has messages left is woken.
 --
--- Returns: nil when there is nothing, else the JSON array
---   [[[queue, level, count], ..], [stale queue, ..], [queue something was promoted in, ..]], tag, payload, ..]
--- with queues and levels as indexes from 0.
+-- Returns: nil when there is nothing, else as JSON
+--   [[[queue, level, count], ..], [stale queue, ..], [queue something was promoted in, ..]]
+-- with queues and levels as indexes from 0, and after it the payloads.
 
 local queues, prefix, sep = tonumber(ARGV[1]), ARGV[2], ARGV[4]
 local tail = 4 + 4 * queues
@@ -77,6 +77,6 @@ for turn = 0, queues - 1 do
 end
 
 if #out == 1 and #stale == 0 and #promoted == 0 then return nil end
-out[1] = '[[[' .. table.concat(runs, ',') .. '],[' .. table.concat(stale, ',') .. '],['
+out[1] = '[[' .. table.concat(runs, ',') .. '],[' .. table.concat(stale, ',') .. '],['
   .. table.concat(promoted, ',') .. ']]'
-return table.concat(out, ',\n') .. ']'
+return out

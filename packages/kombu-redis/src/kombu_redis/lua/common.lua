@@ -45,17 +45,15 @@ local function payload_of(value, queue)
 end
 
 -- Enter payloads (oldest first) into `unacked` and its index under the tags prefix .. first and following ones.
--- Tags and texts are appended to `out`, to become a JSON array: tag, payload, tag, payload, .. Tags tell a reader of the
--- array whether payloads that are no JSON by themselves have run into each other.
+-- The payloads are appended to `out`, for the reply.
 local function lease(unacked, index, score, queue, prefix, first, payloads, out)
   local values, scores = {}, {}
   local tail = origin(queue)
   for at, payload in ipairs(payloads) do
-    local text = element(payload)
     local tag = prefix .. string.format('%09d', first + at - 1)
-    values[2 * at - 1], values[2 * at] = tag, '[' .. text .. tail
+    values[2 * at - 1], values[2 * at] = tag, '[' .. element(payload) .. tail
     scores[2 * at - 1], scores[2 * at] = score, tag
-    out[#out + 1], out[#out + 2] = '"' .. tag .. '"', text
+    out[#out + 1] = payload
   end
   redis.call('HSET', unacked, unpack(values))
   redis.call('ZADD', index, unpack(scores))

@@ -7,7 +7,7 @@
 -- Promises: as claim.lua. As with RabbitMQ only the front of a queue (here: of each level) expires. The queue is
 -- registered for the time when its front expires, as long as it has messages.
 --
--- Returns: nil, or the JSON array [[[level, count], ..], tag, payload, ..].
+-- Returns: nil, or as JSON [[level, count], ..], and after it the payloads.
 
 local queue, limit, present = ARGV[1], tonumber(ARGV[4]), now()
 local score = string.format('%.6f', present + ARGV[3])
@@ -45,5 +45,5 @@ else
   redis.call('ZREM', KEYS[3], queue)
 end
 if #out == 1 then return nil end
-out[1] = '[[' .. table.concat(runs, ',') .. ']'
-return table.concat(out, ',\n') .. ']'
+out[1] = '[' .. table.concat(runs, ',') .. ']'
+return out

@@ -13,8 +13,9 @@
 -- that refused it, and published. What had to give way is leased to the caller, who makes dead letters of it; when he
 -- dies it comes back. Without messages the limits are applied all the same.
 --
--- Returns: 1; or minus the number of the check that failed; or the JSON array [[[message, target], .. refused],
---   [[target, level, count], .. dropped], number dropped for good], tag, payload, ..]
+-- Returns: 1; or minus the number of the check that failed; or as JSON
+--   [[[message, target], .. refused], [[target, level, count], .. dropped], number dropped for good]
+-- with indexes from 0, and after it the payloads of what was dropped and leased.
 
 local checks, targets, flags = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local failed = failed_check(checks, 6)
@@ -124,5 +125,5 @@ if ARGV[4] ~= '' then
 end
 
 if #refused == 0 and #dropped == 0 and lost == 0 then return 1 end
-out[1] = '[[[' .. table.concat(refused, ',') .. '],[' .. table.concat(dropped, ',') .. '],' .. lost .. ']'
-return table.concat(out, ',\n') .. ']'
+out[1] = '[[' .. table.concat(refused, ',') .. '],[' .. table.concat(dropped, ',') .. '],' .. lost .. ']'
+return out
