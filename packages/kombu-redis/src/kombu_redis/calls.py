@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import cache
 from importlib.resources import files
 from itertools import count
@@ -67,7 +68,7 @@ class Calls:
         self._parser = Parser()
         self._own = f"{uuid()}."
         self._calls = count(1).__next__
-        self._acks: list[str] = []
+        self._acks: deque[str] = deque()
         self._ack_heads = bulk(keys.unacked("")), bulk(keys.unacked_index(""))
         #: Called with how many acknowledgements of how many came too late.
         self.on_late_ack: Callable[[int, int], object] = _log_late_ack
@@ -102,11 +103,12 @@ class Calls:
 
     def forget(self) -> None:
         """In a forked child: what waits here is the parent's."""
-        self._acks = []
+        self._acks = deque()
 
     def _pack_acks(self) -> tuple[bytes, int, Callable[[list[Any]], object]]:
-        tags, self._acks = self._acks, []
-        asked = len(tags)
+        acks = self._acks
+        asked = len(acks)
+        tags = [acks.popleft() for _ in range(asked)]  # other threads may append meanwhile
 
         def check(replies: list[Any]) -> None:
             for reply in replies:

@@ -81,7 +81,7 @@ class Claims(Calls):
         """Take up to ``limits`` messages of each queue into the lease; in one round trip, with waiting acks.
 
         Arguments:
-            prefix: begins all tags; no quotes, and nobody else's.
+            prefix: begins all tags, and nobody else's.
             first: number of the first tag.
             limit: for all queues together.
             begin: index of the queue whose turn it is.

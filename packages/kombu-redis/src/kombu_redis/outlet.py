@@ -16,14 +16,9 @@ if TYPE_CHECKING:
 __all__ = ("Check", "Limits", "Outlet", "Target", "bulk", "bulks")
 
 
-class Check(NamedTuple):
-    """What must be so for a route to hold."""
-
-    #: ``h``: the field of a hash has the value ``expected`` ("" when missing); ``s``: the set has so many members.
-    kind: str
-    key: str
-    field: str
-    expected: str | bytes | int
+#: What must be so for a route to hold: (kind, key, field, expected). Kind "h": the field of a hash has that value (""
+#: when missing); "s": the set has so many members, and there is no field.
+Check = tuple[str, str, str, str | bytes | int]
 
 
 class Limits(NamedTuple):
@@ -86,11 +81,9 @@ class Outlet:
         self.shared = shared or len(targets) < 2
         self.limited = any(target.limits for target in targets)
         flags = ("l" if self.limited else "") + ("o" if self.shared else "")
-        names: list[Argument] = [check.key for check in checks]
+        names: list[Argument] = [key for _, key, _, _ in checks]
         names.append(keys.expiring)
-        about: list[Argument] = [
-            part for check in checks for part in (check.kind, check.field, check.expected)
-        ]
+        about: list[Argument] = [part for kind, _, *rest in checks for part in (kind, *rest)]
         for target in targets:
             queue, level, limits = target
             names += (level, keys.wake(queue))

@@ -134,9 +134,9 @@ class Store(Claims, Moves, Calls):
     ) -> Pushed:
         """Append a message to queues when ``due`` (seconds since the epoch): target, payload, when it expires."""
         keys = self._keys
-        names: list[Argument] = [check.key for check in checks]
+        names: list[Argument] = [key for _, key, _, _ in checks]
         about: list[Argument] = [len(checks), len(targets), due, keys.sep]
-        about += [part for check in checks for part in (check.kind, check.field, check.expected)]
+        about += [part for kind, _, *rest in checks for part in (kind, *rest)]
         names.append(keys.expiring)
         for (queue, level, _), payload, expires_at in targets:
             names.append(keys.delayed(queue))

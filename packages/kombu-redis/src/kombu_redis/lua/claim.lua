@@ -33,8 +33,9 @@ local function promote(delayed, name, levels, counts, bytes)
   local size = 0
   for _, member in ipairs(due) do
     local from, to = string.find(member, sep, 1, true)
-    local step, payload = tonumber(string.sub(member, 1, from - 1)), string.sub(member, to + 1)
-    local level = base .. sep .. string.format('%d', step)
+    local step, payload = from and tonumber(string.sub(member, 1, from - 1)), member
+    if step then payload = string.sub(member, to + 1) end
+    local level = base .. sep .. (step or 0)
     redis.call('LPUSH', known[level] and level or base, payload)
     if counts then size = size + body_size(payload) end
   end

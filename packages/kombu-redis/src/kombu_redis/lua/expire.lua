@@ -23,7 +23,10 @@ for at = 6, #KEYS do
   local found, when = {}, nil
   while true do
     local payload = redis.call('LINDEX', KEYS[at], -1 - #found)
-    if not payload then break end
+    if not payload then
+      when = nil
+      break
+    end
     any, when = true, expires(payload)
     if not when or when > present or number + #found > limit then break end
     found[#found + 1] = payload
