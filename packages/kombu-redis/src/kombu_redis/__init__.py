@@ -5,6 +5,17 @@ Also importable by the historic name ``kombu.transport.redis``.
 
 from __future__ import annotations
 
+from kombu_redis.channel import Channel, Message
 from kombu_redis.errors import error_classes_t, get_redis_ConnectionError, get_redis_error_classes
+from kombu_redis.settling import QoS
+from kombu_redis.transport import Transport
 
-__all__ = ("error_classes_t", "get_redis_ConnectionError", "get_redis_error_classes")
+__all__ = (
+    "Channel",
+    "Message",
+    "QoS",
+    "Transport",
+    "error_classes_t",
+    "get_redis_ConnectionError",
+    "get_redis_error_classes",
+)
