@@ -42,6 +42,7 @@ class Keys:
         self.alive = f"{prefix}_kombu.alive"
         self.temporary = f"{prefix}_kombu.temporary"
         self.expiring = f"{prefix}_kombu.expiring"
+        self.sweeper = f"{prefix}_kombu.sweeper"
         self.binding_deadlines = f"{prefix}_kombu.binding_deadlines"
 
     # -- of a queue
@@ -127,6 +128,22 @@ class Keys:
             words = binding_key.replace("#", "*").split("*")
             return f"{whole}/{'*'.join(map(_escape, words))}"
         return whole
+
+    def sources(self, kind: str, name: str) -> str:
+        """Set of all bindings that lead to a queue or an exchange, so that they can go with it."""
+        return f"{self.prefix}_kombu.sources.{kind}.{name}"
+
+    def patterns(self, exchange: str, binding_key: str = "") -> list[str]:
+        """What to subscribe to for a binding key.
+
+        AMQP knows no binding keys of fanout exchanges: a plain one selects nothing. One with ``*`` or ``#`` does, as it
+        always has on Redis.
+        """
+        all_keys = not any(wildcard in binding_key for wildcard in "*#") or binding_key == "#"
+        escaped = "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in exchange)
+        if not self._patterns:
+            return [self.channel(escaped)]
+        return [self.channel(escaped), self.channel(escaped, "*")] if all_keys else [self.pattern(escaped, binding_key)]
 
     # -- of a connection
 
