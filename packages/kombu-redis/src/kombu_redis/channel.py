@@ -116,6 +116,11 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
         """The next message of the queue, or None, in one round trip; without ``no_ack`` it has to be settled."""
         self._check_open()
         self._settle_due()
+        spec = self.state.queues.get(queue)
+        if spec is None:
+            self._check_queue(queue, (60, 70), "Basic.get")
+        else:
+            self._check_owner(spec, (60, 70), "Basic.get")
         while True:
             (found,) = self.connection.take_from([(queue, 1)])
             if found is None:

@@ -113,7 +113,7 @@ class Claims(Calls):
         about: list[Argument] = [len(sources), tags, self._score, keys.sep]
         for (queue, declared, _, counts), lists in zip(sources, levels, strict=True):
             names += (keys.unacked(queue), keys.unacked_index(queue), keys.wake(queue))
-            names += (keys.delayed(queue), keys.bytes(queue), *lists)
+            names += (keys.delayed(queue), keys.bytes(queue), keys.consumers(queue), *lists)
             about += (queue, declared, "1" if counts else "", len(lists))
         called = script("claim", "common")
         head = (

@@ -1,22 +1,52 @@
 """A payload as it lies in a list, and the envelope (a dictionary) that the virtual layer works with. Pure.
 
 Payloads are JSON, as kombu 5 writes and reads them. While a message is held, its envelope has one more key,
-:data:`LEASE`: the tag of the lease. It never leaves the process.
+:data:`LEASE`. It never leaves the process.
 """
 
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Any
+from collections import deque
+from hashlib import sha1
+from typing import Any, NamedTuple
 
 from kombu.utils import json
 
-__all__ = ("LEASE", "RAW", "undecodable", "read_envelope", "write_payload")
+__all__ = ("LEASE", "RAW", "Lease", "Places", "read_envelope", "undecodable", "write_payload")
 
-#: The tag under which the server remembers that this process has the message.
+#: Where an envelope has its :class:`Lease`.
 LEASE = "lease"
 #: In the envelope of a payload that could not be read: the error.
 RAW = "raw"
+
+
+class Lease(NamedTuple):
+    """What a connection knows of a message it holds."""
+
+    #: The field of ``unacked``.
+    tag: str
+    #: The list it came from.
+    level: str
+    #: Orders what the connection has claimed.
+    number: int
+    #: Its queue was declared.
+    declared: bool
+
+
+class Places:
+    """Which of a queue's messages this connection gave back last, so that each finds its old place among them."""
+
+    def __init__(self) -> None:
+        self._known: deque[tuple[int, str]] = deque(maxlen=32)
+
+    def behind(self, number: int) -> str:
+        """SHA-1s, in a row, of the payloads that were claimed before this one."""
+        return "".join([digest for known, digest in self._known if known < number])
+
+    def note(self, number: int, payload: bytes) -> None:
+        """A message is given back."""
+        self._known.append((number, sha1(payload, usedforsecurity=False).hexdigest()))
 
 
 def read_envelope(data: Any) -> dict[str, Any]:

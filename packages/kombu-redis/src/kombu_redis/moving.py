@@ -26,6 +26,8 @@ class Move(NamedTuple):
     front: bool = True
     #: The queue was declared: the message goes nowhere when it no longer is.
     declared: bool = False
+    #: SHA-1s, in a row, of payloads that it goes behind if they are in front.
+    behind: str = ""
 
 
 class Due(NamedTuple):
@@ -84,7 +86,7 @@ class Moves(Calls):
                     about += (to.queue, "1" if to.declared else "")
                 arguments += (
                     at,
-                    "front" if to.front else "back",
+                    f"front{to.behind}" if to.front else "back",
                     "" if to.expires_at is None else to.expires_at,
                     "" if to.payload is None else to.payload,
                 )

@@ -16,7 +16,7 @@ from kombu.log import get_logger
 from kombu.transport.virtual import envelope as wire
 from kombu.transport.virtual import policy
 
-from .envelope import LEASE, write_payload
+from .envelope import LEASE, Lease, write_payload
 from .settling import SettleVerbs
 from .store import Limits, Outlet, Pushed, Target
 
@@ -82,6 +82,10 @@ class PublishVerbs(SettleVerbs):
     def _publish(
         self, message: dict[str, Any], exchange: str, routing_key: str, mandatory: bool, delay: float | None
     ) -> None:
+        if mandatory and not exchange and not self._has_queue(routing_key):
+            self._seal(message, {"exchange": exchange, "routing_key": routing_key})
+            self._unroutable(message, exchange, routing_key, mandatory)
+            return
         for _ in range(TRIES):
             way = self._way(message, exchange, routing_key)
             self._seal(message, way.info)
@@ -276,7 +280,7 @@ class PublishVerbs(SettleVerbs):
 def held(leased: Leased) -> dict[str, Any]:
     """The envelope of a message this connection has a lease of."""
     message = leased.message
-    message[LEASE] = (leased.tag, leased.level)
+    message[LEASE] = Lease(leased.tag, leased.level, 0, True)
     return message
 
 

@@ -58,9 +58,9 @@ class SettleVerbs(virtual.Channel):
         if lease is None:
             return  # a broadcast: nobody else has this copy
         transport = self.connection
-        transport.held.pop(lease[0], None)
+        transport.held.pop(lease.tag, None)
         # At once, unless the consumer is about to get, and settle, more that was claimed with it.
-        transport.store.ack(lease[0], now=not any(other.fetched for other in transport.consumers))
+        transport.store.ack(lease.tag, now=not any(other.fetched for other in transport.consumers))
 
     # -- back ----------------------------------------------------------------------------------------------
 
@@ -93,15 +93,22 @@ class SettleVerbs(virtual.Channel):
 
     def _move_back(self, queue: str, messages: list[tuple[dict[str, Any], bytes | None]]) -> None:
         """To the front of the list each came from, in their order; with a new payload or as it was."""
-        declared = queue in self.state.queues
         entries = []
+        places = self.connection.places(queue)
         for message, payload in messages:
-            tag, level = message[LEASE]
-            self.connection.held.pop(tag, None)
+            lease = message[LEASE]
+            self.connection.held.pop(lease.tag, None)
             expires_at = message["properties"].get("expires_at")
-            entries.append((tag, Move(queue, level, payload, expires_at, front=True, declared=declared)))
-        if entries:
-            self._report_lost(self.connection.store.give_back(queue, entries))
+            behind = places.behind(lease.number)
+            entries.append(
+                (lease.tag, Move(queue, lease.level, payload, expires_at, True, lease.declared, behind))
+            )
+        if not entries:
+            return
+        for message, payload in messages:
+            if payload is not None:
+                places.note(message[LEASE].number, payload)
+        self._report_lost(self.connection.store.give_back(queue, entries))
 
     @staticmethod
     def _report_lost(tags: Iterable[str]) -> None:
@@ -132,7 +139,7 @@ class SettleVerbs(virtual.Channel):
         if LEASE not in message:
             self._bury(queue, message, reason, rules)
             return
-        tag = message[LEASE][0]
+        tag = message[LEASE].tag
         moves = list(self._dead_letters(queue, message, reason, rules))
         if not moves:
             self._ack(queue, message)
@@ -208,7 +215,7 @@ class SettleVerbs(virtual.Channel):
         """Keep what nobody can make use of, byte by byte, where a person finds it."""
         if LEASE not in message:
             return
-        tag = message[LEASE][0]
+        tag = message[LEASE].tag
         self.connection.held.pop(tag, None)
         self.connection.store.set_aside(queue, [tag])
         logger.error(

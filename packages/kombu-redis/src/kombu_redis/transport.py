@@ -17,7 +17,7 @@ from .address import Address
 from .channel import Channel
 from .client import Client
 from .directory import Directory
-from .envelope import LEASE, read_envelope, undecodable
+from .envelope import LEASE, Lease, Places, read_envelope, undecodable
 from .errors import get_redis_error_classes
 from .fanout import Broadcasts
 from .keeper import Keeper
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from kombu.transport.virtual.ledger import Subscription
 
-    from .store import Leased
+    from .store import Leased, Unreadable
 
 __all__ = ("Transport",)
 
@@ -92,6 +92,8 @@ class Transport(virtual.Transport):
         self.held: dict[str, None] = {}
         self._prefix = f"{self.identity}."
         self._number = 1
+        self._order = 0
+        self._places: dict[str, Places] = {}
         self.broadcasts = Broadcasts(self)
         self.waiter = Waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
@@ -212,7 +214,7 @@ class Transport(virtual.Transport):
             for bad in claimed.unreadable:
                 self.held[bad.tag] = None
                 message = undecodable(bad.payload, bad.queue, bad.error)
-                message[LEASE] = (bad.tag, bad.level)
+                message[LEASE] = self._lease(bad)
                 found[bad.queue].append(message)  # type: ignore[union-attr]
             if claimed.messages or claimed.unreadable:
                 self.keeper.start()
@@ -233,15 +235,23 @@ class Transport(virtual.Transport):
         counted = rules.max_length_bytes is not None
         return Source(queue, self.directory.declared(queue), rules.max_priority, counted)
 
-    @staticmethod
-    def _envelope(leased: Leased) -> dict[str, Any]:
+    def _envelope(self, leased: Leased) -> dict[str, Any]:
         message = leased.message
         try:
             read_envelope(message)
         except ValueError as exc:
             message = undecodable(json.dumps(message).encode(), leased.queue, exc)
-        message[LEASE] = (leased.tag, leased.level)
+        message[LEASE] = self._lease(leased)
         return message
+
+    def _lease(self, leased: Leased | Unreadable) -> Lease:
+        self._order += 1
+        declared = bool(self.directory.declared(leased.queue))
+        return Lease(leased.tag, leased.level, self._order, declared)
+
+    def places(self, queue: str) -> Places:
+        """Which of the queue's messages were given back last."""
+        return self._places.setdefault(queue, Places())
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until a message, a broadcast or :meth:`wake` comes; see :mod:`.waiting`."""

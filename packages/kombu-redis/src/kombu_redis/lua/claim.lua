@@ -1,6 +1,6 @@
 -- Take messages of several queues into the lease, oldest first and by the order of their levels.
 --
--- KEYS: the hash of queues; then for each queue: unacked, unacked_index, wake, delayed, bytes, its levels.
+-- KEYS: the hash of queues; then for each queue: unacked, unacked_index, wake, delayed, bytes, consumers, its levels.
 -- ARGV: number of queues, prefix of the tags, score of the index against the present (lease - visibility_timeout),
 --   sep; for each queue: name, known declaration ("" for none), whether bytes are counted ("1"), number of levels;
 --   then number of the first tag, limit for all, index of the queue to begin with, limit of each queue.
@@ -44,10 +44,17 @@ local function promote(delayed, name, levels, counts, bytes)
   return true
 end
 
+-- What one of several consumers may take at once: nobody gets all while others are idle.
+local function share(consumers, levels)
+  local many = redis.call('ZCARD', consumers)
+  if many < 2 then return math.huge end
+  return math.max(1, math.ceil(length(levels) / many))
+end
+
 local first_key, places = 2, {}
 for queue = 1, queues do
   places[queue] = first_key
-  first_key = first_key + 5 + tonumber(ARGV[4 * queue + 4])
+  first_key = first_key + 6 + tonumber(ARGV[4 * queue + 4])
 end
 
 for turn = 0, queues - 1 do
@@ -57,11 +64,12 @@ for turn = 0, queues - 1 do
   if (redis.call('HGET', KEYS[1], name) or '') ~= ARGV[about + 2] then
     stale[#stale + 1] = queue - 1
   else
-    local levels = {unpack(KEYS, at + 5, at + 4 + count)}
+    local levels = {unpack(KEYS, at + 6, at + 5 + count)}
     if promote(KEYS[at + 3], name, levels, counts, KEYS[at + 4]) then
       promoted[#promoted + 1] = queue - 1
     end
     local limit = math.min(room, tonumber(ARGV[tail + 3 + queue]))
+    if limit > 1 then limit = math.min(limit, share(KEYS[at + 5], levels)) end
     for level, list in ipairs(levels) do
       if limit <= 0 then break end
       local found = oldest(list, limit)

@@ -4,7 +4,7 @@
 --   list that is a destination: the list, wake, bytes ("bytes" of queues that do not count them do not exist).
 -- ARGV: name of the queue the messages came from, number of lists; for each list its queue and "1" if that was
 --   declared; then for each message its tag, the score it must have (""), the number of its destinations, and for each
---   of them: index of the list from 0, "front" or "back", when it expires (""), the payload ("" for what was taken).
+--   of them: index of the list from 0, "front" or "back" (after "front" the SHA-1s of payloads it goes behind), when it expires (""), the payload ("" for what was taken).
 --
 -- Promises: a message whose lease is not the caller's any more (its tag or score is gone) is left alone. Any other is in
 -- all its destinations and not leased, in one step. Messages go to the front one before the other, so that the last
@@ -26,9 +26,25 @@ for number = 1, count do
   }
 end
 
+-- In front, but behind those of `older` (SHA-1s of payloads, in a row) that are there already.
+local function put_in_front(key, older, payload)
+  local before = {}
+  while older ~= '' do
+    local first = redis.call('LINDEX', key, -1)
+    if not first or not string.find(older, redis.sha1hex(first), 1, true) then break end
+    before[#before + 1] = redis.call('RPOP', key)
+  end
+  redis.call('RPUSH', key, payload)
+  for at = #before, 1, -1 do redis.call('RPUSH', key, before[at]) end
+end
+
 local function put(list, side, expires, payload)
   if list.gone then return end
-  redis.call(side == 'front' and 'RPUSH' or 'LPUSH', list.key, payload)
+  if side == 'back' then
+    redis.call('LPUSH', list.key, payload)
+  else
+    put_in_front(list.key, string.sub(side, 6), payload)
+  end
   if redis.call('EXISTS', list.bytes) == 1 then add_bytes(list.bytes, 1, body_size(payload)) end
   if expires ~= '' then redis.call('ZADD', KEYS[5], 'LT', expires, list.queue) end
   list.moved = list.moved + 1
