@@ -78,8 +78,7 @@ class Reads:
             raise self._closed()
         if not wire.has_buffered:
             wire.flush()
-            transport.read_until = until
-            data = transport.receive()
+            data = transport.receive(until)
             if data is None:
                 return None
             wire.feed(data)

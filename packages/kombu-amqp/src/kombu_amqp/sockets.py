@@ -21,6 +21,8 @@ from kombu.utils.deadline import remaining
 from kombu_amqp.errors import ConnectionLost, NoReply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kombu_amqp.tls import Tls
 
 __all__ = ("WRITE_TIMEOUT", "Socket", "wait_for")
@@ -39,9 +41,14 @@ def wait_for(sock: Any, writing: bool, seconds: float | None) -> bool:
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLOUT if writing else select.POLLIN)
-        return bool(poll.poll(None if seconds is None else max(0, int(seconds * 1000 + 0.999))))
+        return bool(poll.poll(_milliseconds(seconds)))
     ready = select.select([] if writing else [sock], [sock] if writing else [], [], seconds)
     return any(ready)
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    """What ``poll`` takes, rounded up; None is for ever, and so is what it has no number for (24 days)."""
+    return None if seconds is None or seconds > 2e6 else max(0, int(seconds * 1000 + 0.999))
 
 
 class Socket(_AbstractTransport):
@@ -64,8 +71,10 @@ class Socket(_AbstractTransport):
         self._io_lock: Any = Lock() if tls is not None else None
         #: What to raise in place of "connection lost": set by who shuts the socket down and knows why.
         self.fault: BaseException | None = None
-        #: Moment at which :meth:`receive` stops waiting; None is never.
-        self.read_until: float | None = None
+        # Waits until there is something to read. None with TLS, which may have read more than it has given out.
+        self._poll: Callable[[int | None], list[Any]] | None = None
+        # Whether the last read took all there was, so that the next one had better wait before it tries.
+        self._drained = False
 
     # -- connecting
 
@@ -81,6 +90,10 @@ class Socket(_AbstractTransport):
             if self.tls is not None:
                 self.sock.settimeout(_left(until))
                 self.sock = self.tls.wrap(self.sock, self.host)
+            elif hasattr(select, "poll"):
+                poll = select.poll()
+                poll.register(self.sock, select.POLLIN)
+                self._poll = poll.poll
             self.sock.settimeout(0)
             self.connected = True
             self.write(AMQP_PROTOCOL_HEADER)
@@ -109,8 +122,8 @@ class Socket(_AbstractTransport):
 
     # -- reading
 
-    def receive(self) -> bytes | None:
-        """What has come, at most :data:`CHUNK` bytes; None when ``read_until`` has.
+    def receive(self, until: float | None) -> bytes | None:
+        """What has come, at most :data:`CHUNK` bytes; None when it is ``until`` (None is never) and nothing has.
 
         Raises:
             ConnectionLost: the broker closed the connection.
@@ -119,23 +132,27 @@ class Socket(_AbstractTransport):
             sock = self.sock
             if sock is None or not self.connected:
                 self._raise_lost(None)
+            if self._drained and self._poll is not None:
+                left = None if until is None else until - monotonic()
+                if not self._poll(_milliseconds(left)):
+                    return None
             try:
                 if self._io_lock is None:
-                    chunk = sock.recv(CHUNK)
+                    chunk: bytes = sock.recv(CHUNK)
                 else:
                     with self._io_lock:
                         chunk = sock.recv(CHUNK)
             except _AGAIN as exc:
-                left = None if self.read_until is None else self.read_until - monotonic()
-                if left is not None and left <= 0:
+                left = None if until is None else until - monotonic()
+                if not wait_for(sock, isinstance(exc, ssl.SSLWantWriteError), left):
                     return None
-                wait_for(sock, isinstance(exc, ssl.SSLWantWriteError), left)
             except (OSError, ValueError) as exc:
                 self._raise_lost(exc)
             else:
                 if not chunk:
                     self._raise_lost(None)
-                return chunk  # type: ignore[no-any-return]
+                self._drained = len(chunk) < CHUNK
+                return chunk
 
     # -- writing
 
@@ -150,12 +167,6 @@ class Socket(_AbstractTransport):
         if not lock.acquire(False) and not lock.acquire(timeout=remaining(self._patience) or 0):
             raise NoReply("another thread is still writing to this connection")
         try:
-            self._send(data)
-        finally:
-            lock.release()
-
-    def _send(self, data: Any) -> None:
-        try:
             sent = self._try_send(data)
             if sent != len(data):
                 self._send_rest(memoryview(data)[sent:])
@@ -164,12 +175,14 @@ class Socket(_AbstractTransport):
             raise
         except (OSError, ValueError) as exc:
             self._raise_lost(exc)
+        finally:
+            lock.release()
 
     def try_write(self, data: bytes) -> None:
         """Write ``data`` unless that would have to wait; the caller holds ``write_lock``."""
         sent = self._try_send(data)
         if 0 < sent < len(data):
-            self._send(data[sent:])
+            self.write(data[sent:])
 
     def _try_send(self, data: Any) -> int:
         sock = self.sock

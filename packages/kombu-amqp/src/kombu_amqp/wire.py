@@ -7,7 +7,7 @@ In the place of the driver's ``frame_handler`` and ``frame_writer``, and of its 
     ...
     if not wire.events:                          # nothing left of what was received before
         wire.flush()
-        wire.feed(transport.receive())           # any number of bytes, as they came
+        wire.feed(transport.receive(None))       # any number of bytes, as they came
     wire.dispatch()                              # one event; no system call
 
 One read brings many messages, which wait in ``wire.events``: an event loop has to go on while there are any, since the
