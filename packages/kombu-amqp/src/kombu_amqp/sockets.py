@@ -1,12 +1,15 @@
-"""The socket under a connection: never blocking by itself, so that every wait has an end.
+"""The socket under a connection: every wait has an end.
 
-Reading and writing try first and wait with ``poll`` when there is nothing to do. Writing is for one thread at a
-time (``write_lock``), so heartbeats go out between frames and never inside of one.
+Writing tries first and waits when the kernel takes no more. It is for one thread at a time (``write_lock``), so
+heartbeats go out between frames and never inside of one. Reading waits with the socket's own timeout, which is
+Python's and costs nothing while it stays the same; the descriptor itself never blocks. With TLS, whose object would be
+held while it waits, reading tries first as well.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 import ssl
@@ -21,8 +24,6 @@ from kombu.utils.deadline import remaining
 from kombu_amqp.errors import ConnectionLost, NoReply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kombu_amqp.tls import Tls
 
 __all__ = ("WRITE_TIMEOUT", "Socket", "wait_for")
@@ -33,6 +34,9 @@ WRITE_TIMEOUT = 30.0
 #: Bytes asked of the kernel at a time.
 CHUNK = 1 << 16
 
+#: Seconds that ``poll`` takes at most (24 days).
+LONGEST = 2e6
+
 _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -41,14 +45,9 @@ def wait_for(sock: Any, writing: bool, seconds: float | None) -> bool:
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLOUT if writing else select.POLLIN)
-        return bool(poll.poll(_milliseconds(seconds)))
+        return bool(poll.poll(None if seconds is None else max(0, int(min(seconds, LONGEST) * 1000 + 0.999))))
     ready = select.select([] if writing else [sock], [sock] if writing else [], [], seconds)
     return any(ready)
-
-
-def _milliseconds(seconds: float | None) -> int | None:
-    """What ``poll`` takes, rounded up; None is for ever, and so is what it has no number for (24 days)."""
-    return None if seconds is None or seconds > 2e6 else max(0, int(seconds * 1000 + 0.999))
 
 
 class Socket(_AbstractTransport):
@@ -67,14 +66,13 @@ class Socket(_AbstractTransport):
         super().__init__(host, connect_timeout=connect_timeout, **options)
         self.tls = tls
         self.write_lock = RLock()
+        # Whether writes go by the descriptor, so that the socket's timeout is the reader's alone.
+        self._direct = tls is None and os.name == "posix"
+        self._timeout = 0.0
         # OpenSSL's object is for one thread at a time; reading and writing only ever hold this for a moment.
-        self._io_lock: Any = Lock() if tls is not None else None
+        self._io_lock = Lock()
         #: What to raise in place of "connection lost": set by who shuts the socket down and knows why.
         self.fault: BaseException | None = None
-        # Waits until there is something to read. None with TLS, which may have read more than it has given out.
-        self._poll: Callable[[int | None], list[Any]] | None = None
-        # Whether the last read took all there was, so that the next one had better wait before it tries.
-        self._drained = False
 
     # -- connecting
 
@@ -90,11 +88,7 @@ class Socket(_AbstractTransport):
             if self.tls is not None:
                 self.sock.settimeout(_left(until))
                 self.sock = self.tls.wrap(self.sock, self.host)
-            elif hasattr(select, "poll"):
-                poll = select.poll()
-                poll.register(self.sock, select.POLLIN)
-                self._poll = poll.poll
-            self.sock.settimeout(0)
+            self.sock.settimeout(self._timeout)
             self.connected = True
             self.write(AMQP_PROTOCOL_HEADER)
         except BaseException:
@@ -122,37 +116,44 @@ class Socket(_AbstractTransport):
 
     # -- reading
 
-    def receive(self, until: float | None) -> bytes | None:
-        """What has come, at most :data:`CHUNK` bytes; None when it is ``until`` (None is never) and nothing has.
+    def receive(self, seconds: float | None) -> bytes | None:
+        """What has come, at most :data:`CHUNK` bytes; None when nothing has within ``seconds`` (None: for ever).
 
         Raises:
             ConnectionLost: the broker closed the connection.
         """
-        while True:
-            sock = self.sock
-            if sock is None or not self.connected:
-                self._raise_lost(None)
-            if self._drained and self._poll is not None:
-                left = None if until is None else until - monotonic()
-                if not self._poll(_milliseconds(left)):
-                    return None
-            try:
-                if self._io_lock is None:
-                    chunk: bytes = sock.recv(CHUNK)
-                else:
-                    with self._io_lock:
-                        chunk = sock.recv(CHUNK)
-            except _AGAIN as exc:
-                left = None if until is None else until - monotonic()
-                if not wait_for(sock, isinstance(exc, ssl.SSLWantWriteError), left):
-                    return None
-            except (OSError, ValueError) as exc:
-                self._raise_lost(exc)
+        sock = self.sock
+        if sock is None or not self.connected:
+            self._raise_lost(None)
+        limit = LONGEST if seconds is None else seconds
+        try:
+            if self._direct:
+                if limit != self._timeout:
+                    self._timeout = min(max(limit, 0.0), LONGEST)
+                    sock.settimeout(self._timeout)
+                chunk: bytes = sock.recv(CHUNK)
             else:
-                if not chunk:
-                    self._raise_lost(None)
-                self._drained = len(chunk) < CHUNK
-                return chunk
+                chunk = self._try_receive(sock, limit)
+        except (TimeoutError, BlockingIOError) as exc:
+            if exc.errno == errno.ETIMEDOUT:  # the kernel's: the peer's host is gone
+                self._raise_lost(exc)
+            return None if seconds is not None else self.receive(None)
+        except (OSError, ValueError) as exc:
+            self._raise_lost(exc)
+        if not chunk:
+            self._raise_lost(None)
+        return chunk
+
+    def _try_receive(self, sock: Any, limit: float) -> bytes:
+        until = monotonic() + limit
+        while True:
+            try:
+                with self._io_lock:
+                    return sock.recv(CHUNK)  # type: ignore[no-any-return]
+            except _AGAIN as exc:
+                left = until - monotonic()
+                if left <= 0 or not wait_for(sock, isinstance(exc, ssl.SSLWantWriteError), left):
+                    raise TimeoutError from None
 
     # -- writing
 
@@ -189,8 +190,8 @@ class Socket(_AbstractTransport):
         if sock is None or not self.connected:
             self._raise_lost(None)
         try:
-            if self._io_lock is None:
-                return int(sock.send(data))
+            if self._direct:
+                return os.write(sock.fileno(), data)
             with self._io_lock:
                 return int(sock.send(data))
         except _AGAIN:

@@ -82,13 +82,13 @@ class Wire:
         "_connection",
         "_decoder",
         "_encoder",
-        "_held",
         "_lock",
         "_parser",
         "_signal",
         "_write",
         "events",
         "fault",
+        "held",
     )
 
     def __init__(self, connection: Any, transport: Any) -> None:
@@ -102,7 +102,8 @@ class Wire:
         self.events: deque[Event] = self._parser.events
         #: Why nothing more can be read, once the peer has sent what is no AMQP.
         self.fault: AMQPError | None = None
-        self._held: list[bytes] = []
+        #: Acknowledgements that wait for company; see :meth:`flush`.
+        self.held: list[bytes] = []
         #: Wakes the thread that sends what was held for long; None as long as nothing ever was.
         self._signal: Signal | None = None
 
@@ -171,9 +172,9 @@ class Wire:
 
     def send(self, frames: bytes) -> None:
         """Write whole frames, after what is held."""
-        if self._held:
+        if self.held:
             with self._lock:
-                self._held.append(frames)
+                self.held.append(frames)
                 self.flush()
         else:
             self._write(frames)
@@ -181,10 +182,10 @@ class Wire:
 
     def flush(self) -> None:
         """Write what is held."""
-        if self._held:
+        if self.held:
             with self._lock:
-                frames = b"".join(self._held)
-                self._held.clear()
+                frames = b"".join(self.held)
+                self.held.clear()
                 if frames:
                     self._write(frames)
                     self._connection.bytes_sent += 1
@@ -192,7 +193,7 @@ class Wire:
     def close(self) -> None:
         """Forget what is held, when the connection is gone."""
         with self._lock:
-            self._held.clear()
+            self.held.clear()
 
     def publish(
         self,
@@ -251,7 +252,7 @@ class Wire:
         self._settle(nack_frame(channel_id, delivery_tag, multiple, requeue))
 
     def _settle(self, frame: bytes) -> None:
-        held = self._held
+        held = self.held
         if self.events and len(held) < HOLD_MOST:
             with self._lock:
                 held.append(frame)
@@ -281,7 +282,7 @@ class Wire:
     def _watch(self) -> None:
         signal = self._signal = Signal()
         signal.set()
-        last = (self._held, self._lock, self._write)
+        last = (self.held, self._lock, self._write)
         weakref.finalize(self, _flush_last, os.getpid(), *last)
         weakref.finalize(self, signal.set).atexit = False
         Thread(target=_watch, args=(weakref.ref(self), signal), name="kombu-amqp-acks", daemon=True).start()
@@ -291,7 +292,7 @@ class Wire:
         if not self._lock.acquire(blocking=False):
             return seen  # who holds the lock is writing, and writes what is held as well
         try:
-            held = self._held
+            held = self.held
             if held and seen and held[0] is seen[0]:
                 self.flush()
             return held[:1]
