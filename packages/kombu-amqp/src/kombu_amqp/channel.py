@@ -339,7 +339,7 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
     def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
         """Acknowledge a delivery."""
         number: int | None = delivery_tag - self._tag_base
-        if number <= 0 or self.channel_id is None:
+        if delivery_tag <= self._tag_base or self.channel_id is None:
             number = self._current(delivery_tag, "acknowledged")
         if number is not None:
             self._wire().ack(self.channel_id, number, multiple)
