@@ -76,7 +76,7 @@ class Reads:
         transport, wire = self._transport, self.wire
         if transport is None or self.channels is None:
             raise self._closed()
-        if not wire.events and not wire.has_buffered:
+        if not (wire.events or wire.fault):
             if wire.held:
                 wire.flush()
             data = transport.receive(seconds)

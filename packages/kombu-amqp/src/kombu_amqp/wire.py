@@ -146,7 +146,9 @@ class Wire:
         kind = method[:4]
         if kind == DELIVER:
             decoder = self._decoder
-            channel.on_delivery(*decoder.deliver(method), decoder.properties(block or b""), body)
+            consumer, tag, redelivered, exchange, key = decoder.deliver(method)
+            properties = decoder.properties(block or b"")
+            channel.on_delivery(consumer, tag, redelivered, exchange, key, properties, body)
         elif kind in CONFIRMS:
             if len(method) != 13:
                 raise FrameSyntaxError(f"a confirm has 13 octets, not {len(method)}")
@@ -241,7 +243,11 @@ class Wire:
 
     def ack(self, channel_id: int, delivery_tag: int, multiple: bool = False) -> None:
         """Acknowledge a delivery; held while more of them wait to be dispatched."""
-        self._settle(ack_frame(channel_id, delivery_tag, multiple))
+        frame = ack_frame(channel_id, delivery_tag, multiple)
+        if self.events:
+            self._settle(frame)
+        else:
+            self.send(frame)
 
     def reject(self, channel_id: int, delivery_tag: int, requeue: bool) -> None:
         """Reject a delivery; held like :meth:`ack`."""
