@@ -22,6 +22,7 @@ from amqp.transport import AMQP_PROTOCOL_HEADER, _AbstractTransport
 from kombu.exceptions import DeadlineExceeded
 from kombu.utils.deadline import remaining
 from kombu_amqp.errors import ConnectionLost, NoReply
+from kombu_amqp.lookup import addresses
 
 if TYPE_CHECKING:
     from kombu_amqp.tls import Tls
@@ -100,9 +101,7 @@ class Socket(_AbstractTransport):
 
     def _connect_by(self, until: float | None) -> None:
         error: OSError | None = None
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            self.host, self.port, socket.AF_UNSPEC, socket.SOCK_STREAM, socket.IPPROTO_TCP
-        ):
+        for family, kind, protocol, _, address in addresses(self.host, self.port, until):
             self.sock = socket.socket(family, kind, protocol)
             try:
                 self.sock.settimeout(_left(until))

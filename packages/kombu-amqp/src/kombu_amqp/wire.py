@@ -19,6 +19,9 @@ The channel of a delivery is given its parts, and makes the message::
 
     channel.on_delivery(consumer_tag, delivery_tag, redelivered, exchange, routing_key, properties, body)
 
+The channel also gets one whose properties are malformed, without them and with the error as a further argument: to
+close the connection would have the broker deliver it again, for ever. (``fault`` of a message that is not a delivery.)
+
 Threads: sending may be done from any thread. ``feed`` and ``dispatch`` are for one thread at a time; the connection
 sees to that.
 """
@@ -127,7 +130,7 @@ class Wire:
 
         Raises:
             FrameError, UnexpectedFrame: the peer has sent what is no AMQP; the connection is of no more use.
-            FrameSyntaxError: the properties or arguments of this event are malformed.
+            FrameSyntaxError: the arguments of this event are malformed.
             RecoverableConnectionError: the connection is closed.
         """
         events = self.events
@@ -147,8 +150,12 @@ class Wire:
         if kind == DELIVER:
             decoder = self._decoder
             consumer, tag, redelivered, exchange, key = decoder.deliver(method)
-            properties = decoder.properties(block or b"")
-            channel.on_delivery(consumer, tag, redelivered, exchange, key, properties, body)
+            try:
+                properties = decoder.properties(block or b"")
+            except FrameSyntaxError as exc:
+                channel.on_delivery(consumer, tag, redelivered, exchange, key, {}, body, exc)
+            else:
+                channel.on_delivery(consumer, tag, redelivered, exchange, key, properties, body)
         elif kind in CONFIRMS:
             if len(method) != 13:
                 raise FrameSyntaxError(f"a confirm has 13 octets, not {len(method)}")
@@ -163,7 +170,10 @@ class Wire:
         content = None
         if block is not None:
             content = Message(body)
-            content.properties = self._decoder.properties(block)
+            try:
+                content.properties = self._decoder.properties(block)
+            except FrameSyntaxError as exc:
+                content.fault = exc
             content.body_size = content.body_received = len(body or b"")
             content.ready = True
         connection.on_inbound_method(channel_id, _SIGNATURE.unpack_from(method), method, content)
