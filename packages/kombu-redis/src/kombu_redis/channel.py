@@ -54,6 +54,13 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
         super().__init__(connection, **kwargs)
         self._ways = {}
 
+    def close(self) -> None:
+        """Cancel the consumers and give back what they did not settle; in a forked child nothing of that."""
+        if self.connection.is_inherited:
+            self.closed = True
+        else:
+            super().close()
+
     # -- messages to consumers -----------------------------------------------------------------------------
 
     def room(self, subscription: Subscription) -> int:

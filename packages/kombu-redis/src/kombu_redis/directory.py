@@ -359,6 +359,7 @@ class Directory(Lifetimes):
             self.keep_consumers()
         if monotonic() >= self._rebind_at:
             self.refresh_rows()
+            self.sweep_bindings()
 
     def refresh_rows(self) -> None:
         """Write the rows again that may be forgotten: those of ``x-expires`` queues."""

@@ -20,7 +20,7 @@ from .errors import AccessRefused, NoReply
 from .resp import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from .transport import Transport
 
@@ -112,7 +112,7 @@ class Broadcasts:
             self._whole = f"{self._transport.keys.prefix}*"
             self._ask("PSUBSCRIBE", [self._whole])
 
-    def _ask(self, command: str, names: Iterable[str]) -> None:
+    def _ask(self, command: str, names: Collection[str]) -> None:
         self._line.write(_command(command, names), 0)
         missing = set(names)
         while missing:
@@ -148,13 +148,15 @@ class Broadcasts:
             if kept is not None and not (repeated and kept and kept[-1] == message):
                 kept.append(self._transport.decode(payload) if len(queues) > 1 else message)
 
-    def _listening_to(self, subscribed: str, channel: str, by_name: bool) -> Iterable[str]:
+    def _listening_to(self, subscribed: str, channel: str, by_name: bool) -> Collection[str]:
         """The queues that get what came by one subscription, to a channel's name or to a pattern."""
         if by_name:
             return self._patterns.get(self._channels.get(channel, ""), ())
         if subscribed != self._whole:
             return self._patterns.get(subscribed, ())
-        matching = (self._patterns[pattern] for pattern in _split(self._patterns)[1] if _matches(pattern, channel))
+        matching = (
+            self._patterns[pattern] for pattern in _split(self._patterns)[1] if _matches(pattern, channel)
+        )
         return {queue for queues in matching for queue in queues}
 
     def give_back(self, queue: str, message: dict[str, Any]) -> None:
@@ -180,20 +182,17 @@ class Broadcasts:
             self._line.write(pack("PING"), 0)
             self._pinged = True
 
+    def clients(self) -> list[Any]:
+        """The client it uses, if any."""
+        return [self._line] if self._line is not None else []
+
     def close(self) -> None:
         """Close the socket; the subscriptions are kept for the next use."""
         if self._line is not None:
             self._line.close()
 
-    def abandon(self) -> None:
-        """In a forked child: let go without a word to the server."""
-        self._patterns.clear()
-        self.waiting.clear()
-        if self._line is not None:
-            self._line.abandon()
 
-
-def _command(name: str, arguments: Iterable[str]) -> bytes:
+def _command(name: str, arguments: Collection[str]) -> bytes:
     return pack(name, *arguments) if arguments else b""
 
 

@@ -143,7 +143,11 @@ class Keys:
         escaped = "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in exchange)
         if not self._patterns:
             return [self.channel(escaped)]
-        return [self.channel(escaped), self.channel(escaped, "*")] if all_keys else [self.pattern(escaped, binding_key)]
+        return (
+            [self.channel(escaped), self.channel(escaped, "*")]
+            if all_keys
+            else [self.pattern(escaped, binding_key)]
+        )
 
     # -- of a connection
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import getpid
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -100,6 +101,7 @@ class Transport(virtual.Transport):
         self.sweep = Sweep(self)
         #: The last look found nothing, and nothing has changed since: no need to look again before being woken.
         self.idle = False
+        self._pid = getpid()
         self._loop: Any = None
         self._watched: set[int] = set()
 
@@ -117,6 +119,8 @@ class Transport(virtual.Transport):
 
     def close_connection(self, connection: Any) -> None:
         """Close all channels, giving back what they hold, and the sockets."""
+        if self.is_inherited:
+            return
         with grace_scope(CLOSING):
             try:
                 if self.server.connected:
@@ -163,7 +167,9 @@ class Transport(virtual.Transport):
             self.server.reauthenticate()
         for tag in lost:
             if self.held.pop(tag, 0) is None:
-                logger.warning("The lease of message %s ended before it was renewed: it may be delivered twice", tag)
+                logger.warning(
+                    "The lease of message %s ended before it was renewed: it may be delivered twice", tag
+                )
 
     # -- messages to consumers -----------------------------------------------------------------------------
 
@@ -318,10 +324,15 @@ class Transport(virtual.Transport):
     # -- fork ------------------------------------------------------------------------------------------------
 
     def inherited_fds(self, *objects: Any) -> list[int]:
-        """The descriptors that a forked child must not use."""
-        return [client.fileno() for client in (self.server,) if client.connected]
+        """The descriptors that a forked child must not use: sockets, and the pipe that wakes the parent."""
+        clients = [self.server, *self.broadcasts.clients(), *self.waiter.clients()]
+        sockets = [client.fileno() for client in clients if client.connected]
+        return [*sockets, *self.waiter.pipe]
 
-
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process is a child of the one that made the connection: what it holds is the parent's."""
+        return getpid() != self._pid
 
 
 def share_out(messages: list[dict[str, Any]], takers: list[tuple[Subscription, int]]) -> None:
