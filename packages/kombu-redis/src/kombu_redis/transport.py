@@ -222,6 +222,9 @@ class Transport(virtual.Transport):
                 message = undecodable(bad.payload, bad.queue, bad.error)
                 message[LEASE] = self._lease(bad)
                 found[bad.queue].append(message)  # type: ignore[union-attr]
+            if claimed.unreadable:
+                for messages in found.values():
+                    (messages or []).sort(key=lambda message: message[LEASE].tag)
             if claimed.messages or claimed.unreadable:
                 self.keeper.start()
             for queue in claimed.promoted:
