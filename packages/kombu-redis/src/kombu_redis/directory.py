@@ -15,6 +15,7 @@ from kombu.transport.virtual.routing import frozen
 from kombu.utils.uuid import uuid
 
 from .lifetimes import Lifetimes, script
+from .mirror import ROW_LIFE
 from .rows import Binding, QueueValue, Source, dump_exchange, dump_queue, text
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 __all__ = ("Directory",)
 
 logger = get_logger(__name__)
-
-#: Seconds that rows of an ``x-expires`` queue stay at least without being written again; what kombu 5 gives them.
-ROW_LIFE = 3600.0
 
 #: What declares something of this kind again.
 _AGAIN = {"exchange": "declare_exchange", "queue": "declare_queue", "binding": "bind"}
@@ -205,12 +203,6 @@ class Directory(Lifetimes):
         was, now, size = answer
         self._changed_here(exchange, was, now, size, added=(kind, row))
         self.state.bind(to, exchange, key, arguments)
-
-    def _row_life(self, to: Destination) -> int:
-        """Milliseconds that kombu 5 may forget the row after; 0 is never."""
-        spec = self.state.queues.get(to[1]) if to[0] == "queue" else None
-        expires = spec.policy.expires if spec is not None else None
-        return 0 if expires is None else int(1000 * max(ROW_LIFE, 2 * expires))
 
     def unbind(
         self, to: Destination, exchange: str, key: str, arguments: Mapping[str, Any] | None = None

@@ -34,6 +34,8 @@ logger = get_logger(__name__)
 
 #: Seconds after which rows that kombu 5 changes without a trace are read again.
 FOREIGN_AGE = 5.0
+#: Seconds that rows of an ``x-expires`` queue stay at least without being written again; what kombu 5 gives them.
+ROW_LIFE = 3600.0
 _MEMO_LIMIT = 8192
 
 #: kind ("h": hash field, "s": size of a set), key, field, expected value.
@@ -162,6 +164,8 @@ class Mirror:
         for binding in removed:
             if binding is not None:
                 self.state.unbind(binding.to, name, binding.key, binding.arguments)
+                if not self._row_life(binding.to):  # else it has lapsed, perhaps
+                    self._forget_mine(("binding", name, binding.to, binding.key, frozen(binding.arguments)))
         about = load_exchange(value) if value else None
         known.foreign = bool(size) if about is None else about.foreign or about.rows != size
         known.rows, known.bound, known.read_at = rows, bound, monotonic()
@@ -226,6 +230,12 @@ class Mirror:
         if binding.to[0] == "exchange" or kind == "headers" or listed:
             return "bound", binding.json()
         return "row", binding.row(self.keys.sep, kind == "topic")
+
+    def _row_life(self, to: Destination) -> int:
+        """Milliseconds that kombu 5 may forget the row after; 0 is never."""
+        spec = self.state.queues.get(to[1]) if to[0] == "queue" else None
+        expires = spec.policy.expires if spec is not None else None
+        return 0 if expires is None else int(1000 * max(ROW_LIFE, 2 * expires))
 
     def _onward(self, name: str) -> list[str]:
         spec = self.state.exchanges.get(name)
