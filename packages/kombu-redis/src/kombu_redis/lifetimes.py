@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from kombu.exceptions import AccessRefused, NotFound
 
-from .mirror import Mirror
+from .routes import Routes
 from .rows import QueueValue, Source, load_queue, text
 from .scripts import Script, load
 
@@ -36,7 +36,7 @@ def script(name: str) -> Script:
     return Script(name, load("topology").text + load(name).text)
 
 
-class Lifetimes(Mirror):
+class Lifetimes(Routes):
     """Consumers and deadlines at the server, those of this connection kept alive."""
 
     _consume, _cancel, _touch = script("consume"), script("cancel"), script("touch")
