@@ -13,7 +13,7 @@ from kombu.exceptions import NotFound, PreconditionFailed
 from kombu.transport.virtual.routing import frozen
 
 from .lifetimes import script
-from .mirror import ROW_LIFE
+from .mirror import ROW_LIFE, locked
 from .recovery import Recovery
 from .rows import Binding, QueueValue, Source, dump_exchange, dump_queue, text
 
@@ -31,7 +31,7 @@ __all__ = ("Directory",)
 
 
 class Directory(Recovery):
-    """Exchanges, queues and bindings at the server, mirrored in ``state``. Callers hold ``client.lock``.
+    """Exchanges, queues and bindings at the server, mirrored in ``state``. For several threads.
 
     Arguments:
         me: names this connection among all.
@@ -49,6 +49,7 @@ class Directory(Recovery):
 
     # -- exchanges -----------------------------------------------------------------------------------------
 
+    @locked
     def declare_exchange(
         self, name: str, type: str, durable: bool, auto_delete: bool, arguments: Mapping[str, Any] | None
     ) -> None:
@@ -69,6 +70,7 @@ class Directory(Recovery):
         self.state.declare_exchange(name, type, durable, auto_delete, arguments)
         self._mine["exchange", name] = (name, type, durable, auto_delete, arguments)
 
+    @locked
     def delete_exchange(self, name: str, if_unused: bool = False) -> bool:
         """Remove an exchange with its bindings; False when ``if_unused`` and something is bound to it."""
         keys = self.keys
@@ -96,6 +98,7 @@ class Directory(Recovery):
 
     # -- queues --------------------------------------------------------------------------------------------
 
+    @locked
     def declare_queue(
         self,
         name: str,
@@ -143,6 +146,7 @@ class Directory(Recovery):
 
     # -- bindings ------------------------------------------------------------------------------------------
 
+    @locked
     def bind(
         self, to: Destination, exchange: str, key: str, arguments: Mapping[str, Any] | None = None
     ) -> None:
@@ -194,6 +198,7 @@ class Directory(Recovery):
         self._changed_here(exchange, was, now, size, added=(kind, row))
         self.state.bind(to, exchange, key, arguments)
 
+    @locked
     def unbind(
         self, to: Destination, exchange: str, key: str, arguments: Mapping[str, Any] | None = None
     ) -> bool:

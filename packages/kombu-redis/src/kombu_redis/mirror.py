@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kombu.transport.virtual.routing import frozen
 
 from .rows import Binding, guess_type, load_exchange, load_queue, text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kombu.transport.virtual.exchange import BrokerState
     from kombu.transport.virtual.routing import ExchangeSpec
     from kombu.transport.virtual.tables import Destination
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from .options import Options
     from .routes import Route
 
-__all__ = ("Known", "Mirror")
+__all__ = ("Known", "Mirror", "locked")
 
 #: Seconds after which rows that kombu 5 changes without a trace are read again.
 FOREIGN_AGE = 5.0
@@ -27,6 +30,20 @@ FOREIGN_AGE = 5.0
 ROW_LIFE = 3600.0
 #: Routes to remember, and queues.
 MEMO_LIMIT = 8192
+
+
+_Method = TypeVar("_Method", bound="Callable[..., Any]")
+
+
+def locked(method: _Method) -> _Method:
+    """The method holds the lock of the client: nobody else sees what it has done by half."""
+
+    @wraps(method)
+    def alone(self: Mirror, *args: Any, **kwargs: Any) -> Any:
+        with self.client.lock:
+            return method(self, *args, **kwargs)
+
+    return alone  # type: ignore[return-value]
 
 
 class Known:
@@ -49,7 +66,7 @@ class Mirror:
     """Exchanges, queues and bindings at the server, mirrored in the virtual layer's ``state``.
 
     The verbs of a channel read what they need with :meth:`load_exchange` and :meth:`load_queue` and then look at
-    ``state`` as any virtual channel does. Callers hold ``client.lock``.
+    ``state`` as any virtual channel does.
     """
 
     def __init__(self, client: Client, keys: Keys, options: Options, state: BrokerState, me: str) -> None:
@@ -69,6 +86,7 @@ class Mirror:
 
     # -- exchanges -----------------------------------------------------------------------------------------
 
+    @locked
     def load_exchange(self, *names: str) -> None:
         """Bring these exchanges in ``state`` up to date, with those that their messages may go on to."""
         seen: set[str] = set()
@@ -221,6 +239,7 @@ class Mirror:
 
     # -- queues --------------------------------------------------------------------------------------------
 
+    @locked
     def load_queue(self, *names: str) -> None:
         """Bring these queues in ``state`` up to date."""
         if not names:

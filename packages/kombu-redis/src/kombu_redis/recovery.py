@@ -14,7 +14,7 @@ from kombu.log import get_logger
 from kombu.utils.uuid import uuid
 
 from .lifetimes import Lifetimes, script
-from .mirror import ROW_LIFE
+from .mirror import ROW_LIFE, locked
 from .rows import text
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Recovery(Lifetimes):
     #: When rows that may be forgotten are written again, by the monotonic clock.
     _rebind_at: float
 
+    @locked
     def meet(self) -> bool:
         """Look whether the server still has what it had; if not, declare everything again. Whether that was done."""
         marker = self.client.call("GET", self.keys.alive) if self._marker else None
@@ -59,11 +60,15 @@ class Recovery(Lifetimes):
         consuming, self._consuming = self._consuming, {}
         told = {name: list(spec.consumers) for name, spec in self.state.queues.items()}
         self.state.clear()
-        for (kind, *_), arguments in mine.items():
-            try:
-                self._declare_again(kind, arguments)
-            except ChannelError as exc:
-                logger.warning("%s %r is not declared again: %s", kind.capitalize(), arguments[:2], exc)
+        try:
+            for (kind, *_), arguments in mine.items():
+                try:
+                    self._declare_again(kind, arguments)
+                except ChannelError as exc:
+                    logger.warning("%s %r is not declared again: %s", kind.capitalize(), arguments[:2], exc)
+        except BaseException:  # the connection is lost: all of it again, when there is another
+            self._marker, self._mine, self._consuming = b"lost", {**mine, **self._mine}, consuming
+            raise
         for name, consumers in told.items():
             if name not in self.state.queues:
                 self.load_queue(name)
@@ -81,11 +86,13 @@ class Recovery(Lifetimes):
         """Declare an exchange, a queue or a binding, with what :meth:`.Directory.bind` and its kin were given."""
         raise NotImplementedError
 
+    @locked
     def refresh(self, checks: Iterable[Check]) -> None:
         """Read again what a publishing script found to be different."""
         self.meet()
         self._reload(checks)
 
+    @locked
     def keep_alive(self) -> None:
         """Every third of a lease: leases of consumers, deadlines, rows that expire, and whether all is still there."""
         if not (self._mine or self._consuming):
@@ -96,6 +103,7 @@ class Recovery(Lifetimes):
             self.refresh_rows()
             self.sweep_bindings()
 
+    @locked
     def refresh_rows(self) -> None:
         """Write the rows again that may be forgotten: those of ``x-expires`` queues."""
         self._rebind_at = monotonic() + ROW_LIFE / 3
