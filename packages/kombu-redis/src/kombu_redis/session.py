@@ -55,6 +55,9 @@ class Session:
         self.on_late_error: Callable[[Exception], object] = _log_late
         #: How often it has connected; who keeps something in the session (subscriptions) sees that it is new.
         self.connects = 0
+        #: Look after a pause whether the server is still there. Not where it sends what was not asked for: whoever
+        #: listens to that has to look.
+        self.checks = True
         self._options = options
         self._name = name or options.client_name
         self._ask = credentials_of(address, options.credential_provider)
@@ -187,7 +190,7 @@ class Session:
 
     def _ready(self) -> Wire:
         """The socket; a new one when the server has closed the last one while nobody used it."""
-        if self._wire is not None and monotonic() - self._used > IDLE:
+        if self._wire is not None and self.checks and monotonic() - self._used > IDLE:
             self._look_after()
         if self._wire is None:
             self._connect()
