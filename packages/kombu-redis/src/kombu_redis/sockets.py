@@ -67,7 +67,6 @@ class Wire:
         if self._kernel:
             self.sock.settimeout(None)
         self._set(timeout)
-        self._pending = getattr(self.sock, "pending", None)
         #: Writes all it is given.
         self.send = self.sock.sendall
 
@@ -89,16 +88,16 @@ class Wire:
             self._set(left)
 
     def receive(self, size: int = CHUNK) -> bytes:
-        """What has come, at most ``size`` bytes and at least one."""
+        """What has come, at most ``size`` bytes and at least one.
+
+        A record of TLS has 16 KB at most (RFC 8446 section 5.1), and ``size`` is never less: so nothing stays in the TLS
+        layer, where :meth:`readable` would not see it.
+        """
         if self._by_deadline:
             self.limit()
         data: bytes = self.sock.recv(size)
         if not data:
             raise ConnectionLost(f"{self._address} closed the connection")
-        if self._pending is not None:
-            # (what stayed in the TLS layer would not make the socket readable)
-            while more := self._pending():
-                data += self.sock.recv(more)
         return data
 
     def readable(self, seconds: float | None) -> bool:
