@@ -205,9 +205,11 @@ def test_another_thread_uses_the_socket(redis_url: str) -> None:
                 failed.append(exc)
 
         thread = threading.Thread(target=use)
+        started = monotonic()
         thread.start()
         thread.join()
         assert isinstance(failed[0], DeadlineExceeded) and "another thread" in str(failed[0])
+        assert within(0.1, started)
 
 
 def test_an_interrupt_does_not_mix_up_replies(redis_url: str, redis_client: Any) -> None:

@@ -90,8 +90,8 @@ class Wire:
     def receive(self, size: int = CHUNK) -> bytes:
         """What has come, at most ``size`` bytes and at least one.
 
-        A record of TLS has 16 KB at most (RFC 8446 section 5.1), and ``size`` is never less: so nothing stays in the TLS
-        layer, where :meth:`readable` would not see it.
+        A record of TLS has 16 KB at most (RFC 8446 section 5.1), and ``size`` is never less: so nothing stays in the
+        TLS layer, where :meth:`readable` would not see it.
         """
         if self._by_deadline:
             self.limit()
