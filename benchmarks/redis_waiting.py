@@ -7,7 +7,7 @@
 - move:     BLMOVE from the queue's list into a list of the consumer's own (one list a wait: one queue, one priority).
 - tracking: CLIENT TRACKING of the queue's list, then a script that claims.
 
-For each: messages one by one to idle consumers; the time from before the push until a consumer has the message, how many
+For each: messages one by one to idle consumers; the time from before the push until one has it, how many
 consumers were woken for it, and how many commands the server carried out.
 """
 
