@@ -134,8 +134,6 @@ class DeclareVerbs(virtual.Channel):
     def _check_queue(self, queue: str, method_sig: tuple[int, int], method: str) -> None:
         self._load_queue(queue)
         super()._check_queue(queue, method_sig, method)
-        if method == "Basic.get":
-            self.directory.touch([queue])
 
     @channel_verb
     def queue_bind(
