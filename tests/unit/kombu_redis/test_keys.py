@@ -38,6 +38,14 @@ def test_fanout_options() -> None:
     assert keys(3, global_keyprefix="p:").channel("x", "k") == "p:/3.x/k"
 
 
+def test_what_a_binding_of_a_fanout_exchange_subscribes_to() -> None:
+    for plain in ("", "key", "#"):
+        assert keys().patterns("x", plain) == ["/0.x", "/0.x/*"]
+        assert keys(fanout_patterns=False).patterns("x", plain) == ["/0.x"]
+    assert keys().patterns("x", "a.#") == ["/0.x/a.*"]
+    assert keys(fanout_patterns=False).patterns("x", "a.#") == ["/0.x"]
+
+
 def test_everything_starts_with_the_prefix() -> None:
     ours = keys(2, global_keyprefix="p:")
     names: list[str] = []
@@ -87,6 +95,7 @@ def test_a_pattern_takes_an_exchange_name_literally(redis_url: str) -> None:
         client.write(b"".join((_subscribe(ours.pattern("x[1]?", "a.*")),)), 0)
         assert client.read()[0] == b"psubscribe"
         # Then
+        assert ours.patterns("x[1]?", "a.*") == [ours.pattern("x[1]?", "a.*")]
         assert other.call("PUBLISH", ours.channel("x1z", "a.b"), "no") == 0
         assert other.call("PUBLISH", ours.channel("x[1]?", "b.b"), "no") == 0
         assert other.call("PUBLISH", ours.channel("x[1]?", "a.b"), "yes") == 1
