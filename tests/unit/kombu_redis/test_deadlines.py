@@ -250,3 +250,20 @@ def test_abandoning_wakes_who_waits(redis_url: str) -> None:
         threading.Timer(0.1, client.abandon).start()
         assert failed.wait(3)
         thread.join()
+
+
+def test_a_subscribed_connection_is_not_looked_after(redis_url: str) -> None:
+    # Given: broadcasts that nobody has read for a while
+    with client_to(redis_url, health_check_interval=5) as client, client_to(redis_url) as other:
+        client.checks = False
+        client.write(pack("SUBSCRIBE", "channel"), 0)
+        assert client.read()[0] == b"subscribe"
+        other.call("PUBLISH", "channel", "one")
+        assert client.readable(5)
+        for seconds in (2, 6):
+            idle(client, seconds)
+            client.write(pack("PING"), 0)
+        # Then: they are still there, and so is the subscription
+        assert [client.read()[-1] for _ in range(3)] == [b"one", b"", b""]
+        other.call("PUBLISH", "channel", "two")
+        assert client.read()[-1] == b"two" and client.connects == 1
