@@ -63,6 +63,7 @@ class Session:
         self._ask = credentials_of(address, options.credential_provider)
         self._credentials: Credentials = ()
         self._pid = getpid()
+        self._ended = False
         self._wire: Wire | None = None
         self._reader: Any = None
         self._used = 0.0
@@ -83,9 +84,10 @@ class Session:
 
     def fileno(self) -> int:
         """The socket's file descriptor; ValueError when there is none."""
-        if self._wire is None:
+        wire = self._wire
+        if wire is None:
             raise ValueError(f"not connected to {self.address}")
-        return int(self._wire.sock.fileno())
+        return int(wire.sock.fileno())
 
     def connect(self) -> None:
         """Connect and log in unless connected, within ``socket_connect_timeout`` and the deadline in force.
@@ -116,6 +118,8 @@ class Session:
                 )
                 self._reader = Reader(self._wire.receive)
                 self._log_in()
+            if self._ended:
+                raise errors.ConnectionLost(f"the connection to {self.address} was closed")
         except (DeadlineExceeded, errors.NoReply) as exc:
             self._drop()
             if outer is not None and outer.expired:
@@ -158,6 +162,11 @@ class Session:
             return
         self._drop()
         self._forget()
+
+    def end(self) -> None:
+        """As :meth:`abandon`, for good: a thread that still uses it does not connect again."""
+        self._ended = True
+        self.abandon()
 
     def _drop(self) -> None:
         wire, self._wire = self._wire, None
