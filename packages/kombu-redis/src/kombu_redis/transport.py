@@ -144,6 +144,7 @@ class Transport(virtual.Transport):
         self.waiter.close()
         self.broadcasts.close()
         self.server.close()
+        self.server.end()
 
     def verify_connection(self, connection: Any) -> bool:
         """Whether the connection is open, as far as is known."""
