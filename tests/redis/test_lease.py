@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
+from contextlib import suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kombu import Connection, Queue
+from kombu.exceptions import DecodeError
 from tests.redis.wire import delivered, ready, until
 
 if TYPE_CHECKING:
@@ -154,20 +158,78 @@ def test_a_message_sent_back_too_often_is_put_aside_once(
 FOREIGN = [b"{not json", b"\xff\xfe\x00", b'{"task": "of somebody else"}', b"[1, 2]", b"plain words", b"{}"]
 
 
+ACCEPT = ["json", "text/plain", "application/data"]
+
+
+def receive(connection: Any, count: int, **options: Any) -> list[Any]:
+    """What a consumer of "q" gets that acknowledges, and is told of what it cannot decode if ``options`` say so."""
+    seen: list[Any] = []
+
+    def received(body: Any, message: Any) -> None:
+        seen.append(body)
+        message.ack()
+
+    def failed(message: Any, exc: Exception) -> None:
+        seen.append((type(exc).__name__, bytes(message.body)))
+        message.reject()
+
+    options = {"on_decode_error": failed} if options.pop("told", False) else {}
+    with connection.Consumer([Queue("q")], callbacks=[received], accept=ACCEPT, **options):
+        while len(seen) < count:
+            connection.drain_events(timeout=5)
+    return seen
+
+
 @pytest.mark.parametrize("raw", FOREIGN, ids=repr)
 def test_a_foreign_message_is_kept_and_stops_nobody(redis_url: str, redis_client: Any, raw: bytes) -> None:
-    # Given
-    with Connection(redis_url) as connection, connection.SimpleQueue("q") as queue:
-        queue.put("before")
-        # When
+    with Connection(redis_url) as connection:
+        # Given
+        producer = connection.Producer()
+        producer.publish("before", routing_key="q", declare=[Queue("q")])
         redis_client.lpush("q", raw)
-        queue.put("after")
+        producer.publish("after", routing_key="q")
+        # When
+        assert receive(connection, 2) == ["before", "after"]
         # Then
-        for expected in ("before", "after"):
-            message = queue.get(timeout=5)
-            assert message.payload == expected
-            message.ack()
         until(lambda: redis_client.lrange("_kombu.undecodable.q", 0, -1) == [raw], 5, "it is kept as it was")
+    assert delivered(redis_client) == ready(redis_client, "q") == []
+
+
+@pytest.mark.parametrize("raw", FOREIGN, ids=repr)
+def test_a_consumer_that_wants_to_know_is_given_the_bytes(redis_url: str, redis_client: Any, raw: bytes) -> None:
+    with Connection(redis_url) as connection:
+        Queue("q")(connection.default_channel).declare()
+        redis_client.lpush("q", raw)
+        assert receive(connection, 1, told=True) == [("DecodeError", raw)]
+    assert redis_client.lrange("_kombu.undecodable.q", 0, -1) == []
+
+
+@pytest.mark.parametrize("raw", FOREIGN, ids=repr)
+def test_a_foreign_message_that_goes_back_is_as_it_was(redis_url: str, redis_client: Any, raw: bytes) -> None:
+    redis_client.lpush("q", raw)
+    with Connection(redis_url) as connection:
+        message = Queue("q")(connection.default_channel).get()
+        with pytest.raises(DecodeError):
+            message.payload  # noqa: B018
+        message.requeue()
+        assert redis_client.lrange("q", 0, -1) == [raw]
+        Queue("q")(connection.default_channel).get()
+    assert redis_client.lrange("q", 0, -1) == [raw]
+
+
+def test_a_foreign_message_of_a_killed_consumer_is_kept(fleet: Fleet, redis_client: Any) -> None:
+    # Given: two that nobody can read, held by a consumer that looks no further
+    holder = fleet.start()
+    holder.ask("declare", queues=[{"name": "q"}])
+    for raw in FOREIGN:
+        redis_client.lpush("q", raw)
+    holder.tell("hold", queue="q").wait_for("held", len(FOREIGN))
+    # When
+    holder.kill()
+    fleet.start().consume("other")
+    # Then
+    until(lambda: not redis_client.hlen("unacked"), fleet.options["lease"] + GRACE, "they come back")
+    assert sorted(redis_client.lrange("q", 0, -1)) == sorted(FOREIGN)
 
 
 def test_a_foreign_message_goes_to_the_dead_letter_queue_with_its_bytes(redis_url: str, redis_client: Any) -> None:
@@ -175,55 +237,42 @@ def test_a_foreign_message_goes_to_the_dead_letter_queue_with_its_bytes(redis_ur
         # Given
         channel = connection.default_channel
         Queue("dead")(channel).declare()
-        work = Queue("work", queue_arguments=DEAD)(channel)
-        work.declare()
+        work = Queue("q", queue_arguments=DEAD)
+        work(channel).declare()
         # When
-        redis_client.lpush("work", FOREIGN[0])
-        assert work.get() is None
+        redis_client.lpush("q", FOREIGN[0])
+        redis_client.lpush("q", FOREIGN[1])
+        with connection.Consumer([work], callbacks=[print]):
+            for _ in range(2):
+                with suppress(TimeoutError):
+                    connection.drain_events(timeout=1)
         # Then
-        found: list[Any] = []
-        until(lambda: found.append(Queue("dead")(channel).get()) or found[-1], 5, "a dead letter")
-        assert bytes(found[-1].body) == FOREIGN[0]
+        found = [Queue("dead")(channel).get() for _ in range(2)]
+        assert [bytes(letter.body) for letter in found] == FOREIGN[:2]
 
 
-def test_a_body_that_cannot_be_unpacked_is_the_consumers_to_settle(redis_url: str, redis_client: Any) -> None:
+def test_a_body_that_cannot_be_unpacked_is_the_consumers_to_settle(redis_url: str) -> None:
     # Given: a body that says it is gzip and is not
-    seen: list[Any] = []
     with Connection(redis_url) as connection:
         producer = connection.Producer()
-        queue = Queue("q")
-        queue(connection.default_channel).declare()
-        producer.publish(b"no gzip", routing_key="q", headers={"compression": "application/x-gzip"}, serializer="raw")
+        kind = {"headers": {"compression": "application/x-gzip"}, "serializer": "raw"}
+        producer.publish(b"no gzip", routing_key="q", declare=[Queue("q")], **kind)
         producer.publish("good", routing_key="q")
-
-        def failed(message: Any, exc: Exception) -> None:
-            seen.append((type(exc).__name__, bytes(message.body)))
-            message.reject()
-
-        def received(body: Any, message: Any) -> None:
-            seen.append(body)
-            message.ack()
-
         # When
-        consumer = connection.Consumer([queue], callbacks=[received], on_decode_error=failed, accept=["json", "raw"])
-        with consumer:
-            while len(seen) < 2:
-                connection.drain_events(timeout=5)
+        seen = receive(connection, 2, told=True)
     # Then
-    assert seen[0][1] == b"no gzip"
-    assert seen[1] == "good"
+    assert seen == [("DecodeError", b"no gzip"), "good"]
 
 
 def test_a_body_that_cannot_be_unpacked_is_kept_without_a_handler(redis_url: str, redis_client: Any) -> None:
     # Given
     with Connection(redis_url) as connection:
-        queue = Queue("q")
-        queue(connection.default_channel).declare()
+        producer = connection.Producer()
         kind = {"content_type": "application/json", "content_encoding": "utf-8"}
-        connection.Producer().publish(b"no json", routing_key="q", **kind)
+        producer.publish(b"no json", routing_key="q", declare=[Queue("q")], **kind)
+        producer.publish("good", routing_key="q")
         # When
-        with connection.Consumer([queue], callbacks=[print]), pytest.raises(Exception, match=r"(?i)json|expect|decod"):
-            connection.drain_events(timeout=5)
-    # Then: it went back when the connection closed
-    with Connection(redis_url) as connection:
-        assert bytes(Queue("q")(connection.default_channel).get().body) == b"no json"
+        assert receive(connection, 1) == ["good"]
+    # Then
+    (kept,) = redis_client.lrange("_kombu.undecodable.q", 0, -1)
+    assert b64decode(json.loads(kept)["body"]) == b"no json"

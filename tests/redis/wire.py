@@ -14,8 +14,9 @@ STEPS = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 
 
 def body(payload: dict[str, Any]) -> Any:
-    """The decoded JSON body of an envelope."""
-    return json.loads(b64decode(payload["body"]))
+    """The decoded body of an envelope: JSON or text."""
+    text = b64decode(payload["body"]).decode()
+    return text if payload["content-type"] == "text/plain" else json.loads(text)
 
 
 def snapshot(client: Any, queue: str) -> tuple[list[Any], list[Any]]:

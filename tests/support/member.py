@@ -109,6 +109,14 @@ class Member:
         say(consuming=[spec["name"] for spec in queues])
         self.drain(connection)
 
+    def hold(self, queue):
+        """Take every message that is ready and keep it."""
+        channel, held = self.connection.channel(), []
+        while not held or held[-1] is not None:
+            held.append(channel.basic_get(queue))
+            say(held=len(held))
+        self.drain(self.connection)
+
     def drain(self, connection):
         while True:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import warnings
 from typing import Any
@@ -201,7 +202,7 @@ def test_a_forked_child_does_not_touch_the_parents_connection(client: Client) ->
             held.set()
             release.wait()
 
-    holder = threading.Thread(target=hold)
+    holder = threading.Thread(target=hold, daemon=True)
     holder.start()
     held.wait()
     read, write = os.pipe()
@@ -209,6 +210,8 @@ def test_a_forked_child_does_not_touch_the_parents_connection(client: Client) ->
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: there are threads
         child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(5)
         try:
             answer = client.call("GET", "n") + b" %d" % client.connects
             client.close()

@@ -341,7 +341,9 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
 
     def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
         """Acknowledge a delivery."""
-        number = self._current(delivery_tag, "acknowledged")
+        number: int | None = delivery_tag - self._tag_base
+        if delivery_tag <= self._tag_base or self.channel_id is None:
+            number = self._current(delivery_tag, "acknowledged")
         if number is not None:
             self._wire().ack(self.channel_id, number, multiple)
 

@@ -159,9 +159,9 @@ class Transport(BaseTransport):
 
     # -- events
 
-    def drain_events(self, connection: Any, **kwargs: Any) -> Any:
+    def drain_events(self, connection: Any, timeout: float | None = None) -> Any:  # type: ignore[override]
         """Wait for an event; see :meth:`kombu_amqp.Connection.drain_events`."""
-        return connection.drain_events(**kwargs)
+        return connection.drain_events(timeout)
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Let the loop watch the socket, and call again for what was kept meanwhile."""

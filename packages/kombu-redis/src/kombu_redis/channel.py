@@ -54,6 +54,13 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
         super().__init__(connection, **kwargs)
         self._ways = {}
 
+    def close(self) -> None:
+        """Cancel the consumers and give back what they did not settle; in a forked child nothing of that."""
+        if self.connection.is_inherited:
+            self.closed = True
+        else:
+            super().close()
+
     # -- messages to consumers -----------------------------------------------------------------------------
 
     def room(self, subscription: Subscription) -> int:
@@ -121,6 +128,7 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
             self._check_queue(queue, (60, 70), "Basic.get")
         else:
             self._check_owner(spec, (60, 70), "Basic.get")
+        self.directory.touch([queue])  # (nothing to do unless it has x-expires)
         while True:
             (found,) = self.connection.take_from([(queue, 1)])
             if found is None:

@@ -9,16 +9,19 @@ from __future__ import annotations
 from base64 import b64encode
 from collections import deque
 from hashlib import sha1
+from json import JSONDecoder, loads
 from typing import Any, NamedTuple
 
 from kombu.utils import json
 
-__all__ = ("LEASE", "RAW", "Lease", "Places", "read_envelope", "undecodable", "write_payload")
+__all__ = ("LEASE", "RAW", "Lease", "Places", "read_envelope", "split_entry", "undecodable", "write_payload")
 
 #: Where an envelope has its :class:`Lease`.
 LEASE = "lease"
 #: In the envelope of a payload that could not be read: the error.
 RAW = "raw"
+
+_DECODER = JSONDecoder()
 
 
 class Lease(NamedTuple):
@@ -58,7 +61,9 @@ def read_envelope(data: Any) -> dict[str, Any]:
         raise ValueError(f"a message is a JSON object, not {type(data).__name__}")
     properties = data.get("properties")
     if "body" not in data or type(properties) is not dict:
-        raise ValueError("a message has a body and properties: this object was written by something else than kombu")
+        raise ValueError(
+            "a message has a body and properties: this object was written by something else than kombu"
+        )
     data.setdefault("headers", None)
     data.setdefault("content-type", None)
     data.setdefault("content-encoding", None)
@@ -83,6 +88,19 @@ def undecodable(payload: bytes, queue: str, error: Exception) -> dict[str, Any]:
 def write_payload(message: dict[str, Any]) -> bytes:
     """The payload for an envelope."""
     if LEASE in message:
-        message = {name: value for name, value in message.items() if name != LEASE}
+        message = {name: value for name, value in message.items() if name not in (LEASE, RAW)}
     text: str = json.dumps(message)
     return text.encode()
+
+
+def split_entry(value: bytes) -> tuple[bytes, Any, Any]:
+    """What ``unacked`` says of a message: the payload's own bytes, exchange and routing key.
+
+    Raises:
+        ValueError: the value is not JSON, apart from bytes that are no UTF-8.
+    """
+    text = value.decode("utf-8", "surrogateescape")
+    payload, end = _DECODER.raw_decode(text, 1)
+    _, exchange, routing_key = loads(f"[0{text[end:]}")
+    raw = payload if isinstance(payload, str) else text[1:end]
+    return raw.encode("utf-8", "surrogateescape"), exchange, routing_key

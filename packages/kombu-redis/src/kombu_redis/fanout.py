@@ -2,21 +2,25 @@
 
 What is published while nobody listens is gone: pub/sub has no memory. (``fanout="queue"`` keeps broadcasts in the
 queues instead.) A broadcast is nobody's lease: acknowledging it does nothing, requeueing puts it back here.
+
+A user of an ACL with ``&prefix:*`` may subscribe to any channel of that prefix by name, but to no other pattern than
+``prefix:*`` itself. Where a pattern is refused, that one is asked for, and what does not match is dropped here.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from kombu.log import get_logger
 
+from .errors import AccessRefused, NoReply
 from .resp import pack
-from .errors import NoReply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from .transport import Transport
 
@@ -27,6 +31,12 @@ logger = get_logger(__name__)
 #: Broadcasts kept for a queue whose consumers have no room; more stay in the socket.
 MOST_WAITING = 1000
 
+#: Seconds between two looks while there is other work.
+LOOK = 0.02
+
+#: A character that stands for itself in a pattern.
+_ESCAPED = re.compile(r"\\(.)")
+
 
 class Broadcasts:
     """The pub/sub socket of one connection, and what came over it for each queue."""
@@ -36,9 +46,14 @@ class Broadcasts:
         self._line: Any = None
         #: Pattern that is subscribed to -> the queues that get what matches it.
         self._patterns: dict[str, list[str]] = {}
+        #: Name of a channel that is subscribed to -> the pattern it is in ``_patterns``.
+        self._channels: dict[str, str] = {}
+        #: The pattern of everything with the prefix, where the server's ACL allows no other.
+        self._whole = ""
         self.waiting: dict[str, deque[dict[str, Any]]] = {}
         self._last = (b"", b"")
         self._heard = 0.0
+        self._look_at = 0.0
         self._pinged = False
 
     @property
@@ -77,12 +92,14 @@ class Broadcasts:
                     del self._patterns[pattern]
                     gone.append(pattern)
         if gone and self._line is not None and self._line.connected:
-            self._line.write(pack("PUNSUBSCRIBE", *gone), 0)
+            plain, wild = _split(gone)
+            self._line.write(_command("UNSUBSCRIBE", plain) + _command("PUNSUBSCRIBE", wild), 0)
 
     def _connect(self) -> bool:
         """Connect and subscribe to everything, unless that is so already; whether it had to be done."""
         if self._line is None:
             self._line = self._transport.open_client("pubsub")
+            self._line.checks = False
         if self._line.connected or not self._patterns:
             return False
         self._line.connect()
@@ -90,17 +107,42 @@ class Broadcasts:
         return True
 
     def _subscribe(self, patterns: list[str]) -> None:
-        self._line.write(pack("PSUBSCRIBE", *patterns), 0)
+        plain, wild = _split(patterns)
         self._heard, self._pinged = monotonic(), False
-        missing = set(patterns)
+        self._channels.update(plain)
+        self._ask("SUBSCRIBE", plain)
+        try:
+            self._ask("PSUBSCRIBE", wild)
+        except AccessRefused:
+            self._whole = f"{self._transport.keys.prefix}*"
+            self._ask("PSUBSCRIBE", [self._whole])
+
+    def _ask(self, command: str, names: Collection[str]) -> None:
+        self._line.write(_command(command, names), 0)
+        missing = set(names)
         while missing:
             reply = self._line.read()
-            if reply[0] == b"psubscribe":
+            if reply[0].endswith(b"subscribe"):
                 missing.discard(reply[1].decode())
             else:
                 self._take_in(reply)
 
     # -- receiving -----------------------------------------------------------------------------------------
+
+    def look(self) -> bool:
+        """Take in what has come, now and then, also where messages leave no time to sleep; whether there was anything.
+
+        Raises:
+            ConnectionError: the server is gone.
+        """
+        if not self._patterns or monotonic() < self._look_at:
+            return False
+        self._look_at = monotonic() + LOOK
+        self._connect()
+        before = sum(map(len, self.waiting.values()))
+        self.read()
+        self.check()
+        return sum(map(len, self.waiting.values())) > before
 
     def read(self) -> None:
         """Take in what has come, as much as there is room for."""
@@ -109,10 +151,10 @@ class Broadcasts:
 
     def _take_in(self, reply: list[Any]) -> None:
         self._heard, self._pinged = monotonic(), False
-        if reply[0] != b"pmessage":
+        if reply[0] not in (b"message", b"pmessage"):
             return
-        _, pattern, channel, payload = reply
-        queues = self._patterns.get(pattern.decode(), ())
+        channel, payload = reply[-2:]
+        queues = self._listening_to(reply[1].decode(), channel.decode(), by_name=reply[0] == b"message")
         # A message that several patterns match comes once for each, one after the other.
         last, self._last = self._last, (channel, payload)
         repeated = last == self._last
@@ -126,6 +168,17 @@ class Broadcasts:
             if kept is not None and not (repeated and kept and kept[-1] == message):
                 kept.append(self._transport.decode(payload) if len(queues) > 1 else message)
 
+    def _listening_to(self, subscribed: str, channel: str, by_name: bool) -> Collection[str]:
+        """The queues that get what came by one subscription, to a channel's name or to a pattern."""
+        if by_name:
+            return self._patterns.get(self._channels.get(channel, ""), ())
+        if subscribed != self._whole:
+            return self._patterns.get(subscribed, ())
+        matching = (
+            self._patterns[pattern] for pattern in _split(self._patterns)[1] if _matches(pattern, channel)
+        )
+        return {queue for queues in matching for queue in queues}
+
     def give_back(self, queue: str, message: dict[str, Any]) -> None:
         """A consumer returns one, to be delivered next; dropped when nobody here listens any more."""
         kept = self.waiting.get(queue)
@@ -138,7 +191,7 @@ class Broadcasts:
         Raises:
             ConnectionError: the last question was not answered in time.
         """
-        if not self._patterns or self._line is None or not self._line.connected:
+        if not self.listening or self._line is None or not self._line.connected:
             return
         patience = self._transport.patience
         silent = monotonic() - self._heard
@@ -149,14 +202,32 @@ class Broadcasts:
             self._line.write(pack("PING"), 0)
             self._pinged = True
 
+    def clients(self) -> list[Any]:
+        """The client it uses, if any."""
+        return [self._line] if self._line is not None else []
+
     def close(self) -> None:
         """Close the socket; the subscriptions are kept for the next use."""
         if self._line is not None:
             self._line.close()
 
-    def abandon(self) -> None:
-        """In a forked child: let go without a word to the server."""
-        self._patterns.clear()
-        self.waiting.clear()
-        if self._line is not None:
-            self._line.abandon()
+
+def _command(name: str, arguments: Collection[str]) -> bytes:
+    return pack(name, *arguments) if arguments else b""
+
+
+def _split(patterns: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """The channels that patterns without a wildcard name, by their names, and the other patterns."""
+    plain, wild = {}, []
+    for pattern in patterns:
+        if "*" in _ESCAPED.sub("", pattern):
+            wild.append(pattern)
+        else:
+            plain[_ESCAPED.sub(r"\1", pattern)] = pattern
+    return plain, wild
+
+
+def _matches(pattern: str, channel: str) -> bool:
+    """Whether the server would match them; of wildcards there is only ``*`` in ours."""
+    parts = (_ESCAPED.sub(r"\1", part) for part in re.split(r"(?<!\\)\*", pattern))
+    return re.fullmatch(".*".join(map(re.escape, parts)), channel, re.DOTALL) is not None

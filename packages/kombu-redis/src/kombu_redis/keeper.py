@@ -42,7 +42,10 @@ class Keeper:
             self._end = Event()
             self._renew_at = monotonic() + self._interval
             self._thread = Thread(
-                target=self._run, args=(self._end,), name=f"kombu-redis-keeper-{self._transport.identity}", daemon=True
+                target=self._run,
+                args=(self._end,),
+                name=f"kombu-redis-keeper-{self._transport.identity}",
+                daemon=True,
             )
             self._thread.start()
 

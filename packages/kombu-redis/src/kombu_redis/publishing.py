@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from kombu.transport.virtual.policy import QueuePolicy
 
-    from .directory import Route
+    from .routes import Route
     from .store import Leased
 
 __all__ = ("PublishVerbs",)
@@ -116,7 +116,9 @@ class PublishVerbs(SettleVerbs):
         """As for any virtual channel; again, when the route turned out to be another."""
         properties = message["properties"]
         if "body_encoding" not in properties:
-            message["body"], properties["body_encoding"] = self.encode_body(message["body"], self.body_encoding)
+            message["body"], properties["body_encoding"] = self.encode_body(
+                message["body"], self.body_encoding
+            )
         properties["delivery_info"] = info
         properties["delivery_tag"] = self._unique()
 
@@ -196,7 +198,9 @@ class PublishVerbs(SettleVerbs):
             if rules.overflow == "reject-publish-dlx":
                 self._bury(name, wire.another(message), "maxlen", rules)
         full = ", ".join(repr(route.queues[target][0]) for _, target in done.refused)
-        raise MessageNacked(f"queue {full} is full: x-max-length reached, and x-overflow refuses new messages")
+        raise MessageNacked(
+            f"queue {full} is full: x-max-length reached, and x-overflow refuses new messages"
+        )
 
     def _returned(self, queue: str) -> None:
         """Messages have come back to a queue, which may be too many for it."""
@@ -231,7 +235,9 @@ class PublishVerbs(SettleVerbs):
                 pending.append((found[0], [found[1]], [publication]))
         failures += self._publish_pending(pending)
         if failures:
-            raise BatchPublishError(f"{len(failures)} messages of a batch were not published: {failures[0]}") from failures[0]
+            raise BatchPublishError(
+                f"{len(failures)} messages of a batch were not published: {failures[0]}"
+            ) from failures[0]
 
     def _simple(
         self, message: dict[str, Any], exchange: str, routing_key: str, options: dict[str, Any]
@@ -255,7 +261,9 @@ class PublishVerbs(SettleVerbs):
     def _publish_pending(
         self, pending: list[tuple[Outlet, list[bytes], list[tuple[Any, str, str, dict[str, Any]]]]]
     ) -> list[Exception]:
-        results = self.connection.store.push_many([(outlet, payloads, None) for outlet, payloads, _ in pending])
+        results = self.connection.store.push_many(
+            [(outlet, payloads, None) for outlet, payloads, _ in pending]
+        )
         failures: list[Exception] = []
         for result, (_, _, publications) in zip(results, pending, strict=True):
             if isinstance(result, Exception):

@@ -15,11 +15,11 @@ from kombu.transport.virtual import envelope as wire
 from kombu.transport.virtual import policy
 from kombu.transport.virtual.policy import PLAIN
 
-from .envelope import LEASE, write_payload
+from .envelope import LEASE, RAW, write_payload
 from .store import Move
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kombu.transport.virtual.ledger import Subscription
     from kombu.transport.virtual.policy import QueuePolicy
@@ -33,6 +33,8 @@ logger = get_logger(__name__)
 
 class QoS(virtual.QoS):
     """The ledger of a channel; what it gives back goes in one round trip a queue."""
+
+    channel: SettleVerbs
 
     def restore_unacked(self) -> None:
         """Give everything unsettled back, so that the oldest comes first again."""
@@ -66,7 +68,7 @@ class SettleVerbs(virtual.Channel):
 
     def _requeue(self, queue: str, message: dict[str, Any]) -> None:
         if LEASE in message:
-            self._move_back(queue, [(message, write_payload(message))])
+            self._move_back(queue, [(message, None if RAW in message else write_payload(message))])
         else:
             self.connection.broadcasts.give_back(queue, message)
 
@@ -74,10 +76,12 @@ class SettleVerbs(virtual.Channel):
         """Return delivered messages, oldest first, to the front of their queue; out, if they came back too often."""
         spec = self.state.queues.get(queue)
         rules = spec.policy if spec is not None else PLAIN
-        returned = []
+        returned: list[tuple[dict[str, Any], bytes | None]] = []
         for message in messages:
             if LEASE not in message:
                 self.connection.broadcasts.give_back(queue, message)
+            elif RAW in message:
+                returned.append((message, None))  # (as it came: its deliveries cannot be counted)
             elif policy.exceeds_delivery_limit(policy.count_delivery(message), self._limited(rules)):
                 self._discard(queue, message, "delivery_limit")
             else:
@@ -91,7 +95,7 @@ class SettleVerbs(virtual.Channel):
         fetched, subscription.fetched = subscription.fetched, []
         self._move_back(subscription.queue, [(message, None) for message in reversed(fetched)])
 
-    def _move_back(self, queue: str, messages: list[tuple[dict[str, Any], bytes | None]]) -> None:
+    def _move_back(self, queue: str, messages: Sequence[tuple[dict[str, Any], bytes | None]]) -> None:
         """To the front of the list each came from, in their order; with a new payload or as it was."""
         entries = []
         places = self.connection.places(queue)
@@ -113,7 +117,9 @@ class SettleVerbs(virtual.Channel):
     @staticmethod
     def _report_lost(tags: Iterable[str]) -> None:
         for tag in tags:
-            logger.warning("Lease %s had ended: the message was given to somebody else, and is left to them", tag)
+            logger.warning(
+                "Lease %s had ended: the message was given to somebody else, and is left to them", tag
+            )
 
     # -- out -----------------------------------------------------------------------------------------------
 
@@ -165,7 +171,7 @@ class SettleVerbs(virtual.Channel):
     ) -> Iterator[Move]:
         """Where a message goes when it leaves its queue, and as what."""
         now = time()
-        bare = {name: value for name, value in message.items() if name != LEASE}
+        bare = {name: value for name, value in message.items() if name not in (LEASE, RAW)}
         dead = policy.dead_letter(bare, queue, reason, rules, now)
         if dead is None:
             return

@@ -16,7 +16,7 @@ from kombu.transport.virtual import policy
 from kombu.transport.virtual.policy import PLAIN
 from kombu.utils import json
 
-from .envelope import read_envelope, write_payload
+from .envelope import read_envelope, split_entry, write_payload
 from .publishing import held
 from .store import Move
 
@@ -84,9 +84,7 @@ class Sweep:
             try:
                 entries.append((one, self._destinations(channel, one)))
             except (ValueError, TypeError, LookupError) as exc:
-                logger.error("Message %s, whose consumer is gone, cannot be read and is set aside: %s", one.tag, exc)
-                aside = self._transport.keys.undecodable("unacked")
-                entries.append((one, [Move("unacked", aside, one.value, front=False)]))
+                entries.append((one, [self._as_taken(one, exc)]))
         if entries:
             self._transport.store.restore(entries)
             logger.info("%d messages came back whose consumers are gone", len(entries))
@@ -112,6 +110,20 @@ class Sweep:
             else:
                 moves.append(self._back(queue, rules, message))
         return moves
+
+    def _as_taken(self, due: Due, error: Exception) -> Move:
+        """What nobody can read goes back as it was, for the next consumer to say so."""
+        keys = self._transport.keys
+        try:
+            payload, exchange, queue = split_entry(due.value)
+        except ValueError:
+            exchange = queue = None
+        if queue and exchange == "":
+            return Move(queue, keys.queue(queue), payload)
+        logger.error(
+            "Message %s, whose consumer is gone, cannot be read and is set aside: %s", due.tag, error
+        )
+        return Move("unacked", keys.undecodable("unacked"), due.value, front=False)
 
     def _back(self, queue: str, rules: Any, message: dict[str, Any]) -> Move:
         keys = self._transport.keys

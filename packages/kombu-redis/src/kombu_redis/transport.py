@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import getpid
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -14,6 +15,7 @@ from kombu.utils.deadline import grace_scope
 from kombu.utils.uuid import uuid
 
 from .address import Address
+from .calls import MOST
 from .channel import Channel
 from .client import Client
 from .directory import Directory
@@ -100,6 +102,7 @@ class Transport(virtual.Transport):
         self.sweep = Sweep(self)
         #: The last look found nothing, and nothing has changed since: no need to look again before being woken.
         self.idle = False
+        self._pid = getpid()
         self._loop: Any = None
         self._watched: set[int] = set()
 
@@ -117,6 +120,8 @@ class Transport(virtual.Transport):
 
     def close_connection(self, connection: Any) -> None:
         """Close all channels, giving back what they hold, and the sockets."""
+        if self.is_inherited:
+            return
         with grace_scope(CLOSING):
             try:
                 if self.server.connected:
@@ -139,6 +144,7 @@ class Transport(virtual.Transport):
         self.waiter.close()
         self.broadcasts.close()
         self.server.close()
+        self.server.end()
 
     def verify_connection(self, connection: Any) -> bool:
         """Whether the connection is open, as far as is known."""
@@ -163,7 +169,9 @@ class Transport(virtual.Transport):
             self.server.reauthenticate()
         for tag in lost:
             if self.held.pop(tag, 0) is None:
-                logger.warning("The lease of message %s ended before it was renewed: it may be delivered twice", tag)
+                logger.warning(
+                    "The lease of message %s ended before it was renewed: it may be delivered twice", tag
+                )
 
     # -- messages to consumers -----------------------------------------------------------------------------
 
@@ -172,14 +180,15 @@ class Transport(virtual.Transport):
         return read_envelope(json.loads(payload))
 
     def fetch(self) -> bool:
-        """Claim messages for all consumers that have room, in one round trip."""
+        """Claim messages for all consumers that have room, in one round trip; read broadcasts now and then."""
+        heard = self.broadcasts.look()
         wanting = [
             (subscription, room)
             for subscription in self._in_turn()
             if (room := subscription.channel.room(subscription)) > 0
         ]
         self.idle = not (wanting and self._claim(wanting))
-        return not self.idle
+        return heard or not self.idle
 
     def _in_turn(self) -> list[Subscription]:
         """The consumers, the one whose turn is next first."""
@@ -206,7 +215,10 @@ class Transport(virtual.Transport):
         for _ in range(TRIES):
             sources = tuple(self._source(queue) for queue, _ in wants)
             with self.lock:
-                claimed = self.store.claim(sources, [room for _, room in wants], self._prefix, self._number)
+                first = self._number
+                # A claim that fails may have been carried out: a tag must never stand for two messages.
+                self._number += MOST
+                claimed = self.store.claim(sources, [room for _, room in wants], self._prefix, first)
                 self._number = claimed.next
             for leased in claimed.messages:
                 self.held[leased.tag] = None
@@ -216,6 +228,9 @@ class Transport(virtual.Transport):
                 message = undecodable(bad.payload, bad.queue, bad.error)
                 message[LEASE] = self._lease(bad)
                 found[bad.queue].append(message)  # type: ignore[union-attr]
+            if claimed.unreadable:
+                for messages in found.values():
+                    (messages or []).sort(key=lambda message: message[LEASE].tag)
             if claimed.messages or claimed.unreadable:
                 self.keeper.start()
             for queue in claimed.promoted:
@@ -318,10 +333,15 @@ class Transport(virtual.Transport):
     # -- fork ------------------------------------------------------------------------------------------------
 
     def inherited_fds(self, *objects: Any) -> list[int]:
-        """The descriptors that a forked child must not use."""
-        return [client.fileno() for client in (self.server,) if client.connected]
+        """The descriptors that a forked child must not use: sockets, and the pipe that wakes the parent."""
+        clients = [self.server, *self.broadcasts.clients(), *self.waiter.clients()]
+        sockets = [client.fileno() for client in clients if client.connected]
+        return [*sockets, *self.waiter.pipe]
 
-
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process is a child of the one that made the connection: what it holds is the parent's."""
+        return getpid() != self._pid
 
 
 def share_out(messages: list[dict[str, Any]], takers: list[tuple[Subscription, int]]) -> None:

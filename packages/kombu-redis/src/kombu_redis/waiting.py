@@ -13,8 +13,8 @@ import select
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .resp import pack
 from .errors import NoReply
+from .resp import pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,9 +65,9 @@ class Waiter:
         self._overdue = monotonic() + LOOK_AGAIN + self._transport.patience
 
     @property
-    def asked(self) -> bool:
-        """Whether an answer is to come."""
-        return bool(self._asked)
+    def overdue(self) -> bool:
+        """Whether nobody is waiting at the server for this connection: time to look for messages again."""
+        return not self._asked
 
     def answered(self) -> str | None:
         """Read the answer to the BRPOP: the wake-up list whose token was taken, or None."""
@@ -137,6 +137,15 @@ class Waiter:
                 os.set_blocking(end, False)
         return self._pipe
 
+    def clients(self) -> list[Any]:
+        """The client it uses, if any."""
+        return [self._line] if self._line is not None else []
+
+    @property
+    def pipe(self) -> tuple[int, ...]:
+        """The two ends of the pipe, when there is one."""
+        return self._pipe or ()
+
     # -- end -----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -148,13 +157,6 @@ class Waiter:
         for end in pipe or ():
             os.close(end)
 
-    def abandon(self) -> None:
-        """In a forked child: let go without a word to the server."""
-        self._asked = frozenset()
-        if self._line is not None:
-            self._line.abandon()
-        self._pipe = None
-
 
 def _drain(fileno: int) -> None:
     try:
@@ -162,5 +164,3 @@ def _drain(fileno: int) -> None:
             pass
     except BlockingIOError:
         pass
-
-
