@@ -112,7 +112,7 @@ def test_the_oldest_drivers_are_the_ones_tested(projects: dict[str, Any]) -> Non
     wanted = {
         needed.replace(">=", "==")
         for project in projects.values()
-        for needed in project["dependencies"]
+        for needed in project["project"]["dependencies"]
         if not needed.startswith(("kombu", "importlib-metadata"))
     }
     lines = (ROOT / "tests" / "oldest.txt").read_text().splitlines()
