@@ -147,6 +147,8 @@ class Member:
 
     def control(self, count, expires):
         """Ask "who is there" from as many processes, each killed while it waits for answers."""
+        with self.connection:  # (which imports what children need, once)
+            Mailbox("control", "fanout")(self.connection).abcast("ping")
         for number in range(count):
             ready, done = os.pipe()
             child = os.fork()
