@@ -39,6 +39,9 @@ class Notes:
     def open(self) -> None:
         self._gate.touch()
 
+    def close(self) -> None:
+        self._gate.unlink()
+
     def lines(self) -> list[str]:
         return self._file.read_text().splitlines() if self._file.exists() else []
 

@@ -22,9 +22,17 @@ PATIENCE = 40
 
 
 class Program:
-    """``python -m MODULE ARGUMENTS``; everything it prints is kept, and can be waited for."""
+    """``python -m MODULE ARGUMENTS``; everything it prints is kept, and can be waited for.
 
-    def __init__(self, settings: dict[str, Any], module: str, *arguments: str, **environment: str) -> None:
+    Arguments:
+        settings: of the application.
+        typed: what is on its standard input.
+        environment: more variables.
+    """
+
+    def __init__(
+        self, settings: dict[str, Any], module: str, *arguments: str, typed: str = "", **environment: str
+    ) -> None:
         self.lines: list[str] = []
         self._news = Condition()
         self.process = subprocess.Popen(
@@ -38,11 +46,14 @@ class Program:
                 "C_FORCE_ROOT": "1",
                 **environment,
             },
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        assert self.process.stdin is not None
+        with self.process.stdin as keyboard:
+            keyboard.write(typed.encode())
         self._listener = Thread(target=self._listen, daemon=True)
         self._listener.start()
 

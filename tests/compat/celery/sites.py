@@ -117,9 +117,9 @@ class Site:
         finally:
             started.stop()
 
-    def command(self, *arguments: str, module: str = "celery", **environment: str) -> Program:
+    def command(self, *arguments: str, **options: str) -> Program:
         """``celery -A application ARGUMENTS`` on this site."""
-        return Program(self.settings, module, "-A", "tests.compat.celery.application", *arguments, **environment)
+        return Program(self.settings, "celery", "-A", "tests.compat.celery.application", *arguments, **options)
 
     # -- looking
 

@@ -22,7 +22,7 @@ def test_a_worker_of_each_pool_answers(site: Site, pool: str) -> None:
     if site.kind == "memory" and pool != "solo":
         pytest.skip(f"memory cannot: processes: {site.cannot['processes']}")
     queue = f"{site.queue}.{pool}"
-    with site.reader_of(queue, pool) as name:
+    with site.reader_of(queue, pool):
         # When many tasks are sent, Then all are done
         results = [site.task("add").apply_async((n, n), queue=queue) for n in range(50)]
         assert [result.get(WAIT) for result in results] == [2 * n for n in range(50)]
@@ -31,7 +31,7 @@ def test_a_worker_of_each_pool_answers(site: Site, pool: str) -> None:
         site.app.send_task("unheard_of", queue=queue)
         with pytest.raises(ValueError, match="as asked"):
             site.task("fail").apply_async(queue=queue).get(WAIT)
-        assert site.task("echo").apply_async(queue=queue).get(WAIT)["hostname"] == name
+        assert site.task("echo").apply_async(queue=queue).get(WAIT)["routing_key"] == queue
 
 
 @pytest.mark.parametrize("serializer", ["json", "pickle"])
@@ -85,14 +85,14 @@ def test_more_eta_tasks_than_the_prefetch_count_do_not_stop_the_others(site: Sit
 def test_expired_tasks_are_not_run(site: Site, notes: Any) -> None:
     name = site.shared()
     site.app.control.cancel_consumer(site.queue, destination=[name], reply=True, timeout=5)
-    expired = site.task("note").apply_async((notes.path, "expired"), expires=0.01)
+    soon = datetime.now(timezone.utc) + timedelta(seconds=0.2)
+    expired = site.task("note").apply_async((notes.path, "expired"), expires=soon)
     good = site.task("note").apply_async((notes.path, "good"), expires=600)
-    eventually(lambda: time() > datetime.now().timestamp() - 1)
+    eventually(lambda: datetime.now(timezone.utc) > soon)
     site.app.control.add_consumer(site.queue, destination=[name], reply=True, timeout=5)
     assert good.get(WAIT) == "good"
-    with pytest.raises((NoResult, Exception)):
-        expired.get(1)
     assert notes.lines() == ["good"]
+    assert expired.state in ("PENDING", "REVOKED")  # dropped by the broker, or by the worker
 
 
 def test_results_are_ignored_on_request(site: Site) -> None:
