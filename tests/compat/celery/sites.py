@@ -116,6 +116,7 @@ class Site:
             yield started.await_ready()
         finally:
             started.stop()
+            print(f"-- {name}\n{started.output}")  # (pytest shows it when the test fails)
 
     def command(self, *arguments: str, **options: str) -> Program:
         """``celery -A application ARGUMENTS`` on this site."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kombu import Queue
-
 from tests.compat.celery.notes import eventually
 from tests.compat.celery.sites import needs
 

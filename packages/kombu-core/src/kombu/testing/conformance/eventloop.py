@@ -36,11 +36,12 @@ class TestEventLoop:
         rig.connection.register_with_event_loop(hub)
         for _ in range(5):
             # Given: messages that wait
-            queue, inboxes = rig.queue(), []
+            queue = rig.queue()
+            inboxes: list[Any] = []
             rig.send(queue, "1", "2")
             # When: a call made by the loop consumes, Then: the loop delivers
             hub.call_soon(lambda to, of: to.append(rig.consume(of)), inboxes, queue)
-            run(hub, lambda to=inboxes: to and len(to[0]) == 2, rig.patience)  # type: ignore[misc]
+            run(hub, lambda to=inboxes: to and len(to[0]) == 2, rig.patience)
             assert inboxes[0].payloads == ["1", "2"]
         hub.close()
 
