@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -40,10 +41,18 @@ class TestEventLoop:
             inboxes: list[Any] = []
             rig.send(queue, "1", "2")
             # When: a call made by the loop consumes, Then: the loop delivers
-            hub.call_soon(lambda to, of: to.append(rig.consume(of)), inboxes, queue)
-            run(hub, lambda to=inboxes: to and len(to[0]) == 2, rig.patience)
+            hub.call_soon(self._consume, rig, queue, inboxes)
+            run(hub, partial(self._has, inboxes, 2), rig.patience)
             assert inboxes[0].payloads == ["1", "2"]
         hub.close()
+
+    @staticmethod
+    def _consume(rig: Rig, queue: str, inboxes: list[Any]) -> None:
+        inboxes.append(rig.consume(queue))
+
+    @staticmethod
+    def _has(inboxes: list[Any], number: int) -> bool:
+        return bool(inboxes) and len(inboxes[0]) >= number
 
 
 def run(hub: Any, done: Callable[[], object], patience: float) -> None:
