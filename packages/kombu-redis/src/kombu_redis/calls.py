@@ -119,7 +119,7 @@ class Calls:
                 self.on_late_ack(asked - replies[0], asked)
 
         # The message first: an index entry without one is removed by whoever finds it.
-        names = b"".join([b"$%d\r\n%b\r\n" % (len(data), data) for data in [tag.encode() for tag in tags]])
+        names = "".join([f"${len(tag)}\r\n{tag}\r\n" for tag in tags]).encode()  # (they are ASCII)
         unacked, index = self._ack_heads
         return (
             b"*%d\r\n$4\r\nHDEL\r\n%b%b*%d\r\n$4\r\nZREM\r\n%b%b"

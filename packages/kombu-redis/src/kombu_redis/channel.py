@@ -31,8 +31,14 @@ class Message(virtual.Message):
 
     __slots__ = ()
 
-    def __init__(self, payload: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        super().__init__(payload, *args, **kwargs)
+    def __init__(
+        self,
+        payload: dict[str, Any],
+        channel: Any = None,
+        delivery_tag: Any = None,
+        consumer_tag: str | None = None,
+    ) -> None:
+        super().__init__(payload, channel, delivery_tag, consumer_tag)
         if RAW in payload:
             error = DecodeError(str(payload[RAW]))
             self.errors = [(DecodeError, error, None)]

@@ -62,7 +62,11 @@ class SettleVerbs(virtual.Channel):
         transport = self.connection
         transport.held.pop(lease.tag, None)
         # At once, unless the consumer is about to get, and settle, more that was claimed with it.
-        transport.store.ack(lease.tag, now=not any(other.fetched for other in transport.consumers))
+        for consumer in transport.consumers:
+            if consumer.fetched:
+                transport.store.ack(lease.tag)
+                return
+        transport.store.ack(lease.tag, now=True)
 
     # -- back ----------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from kombu.transport.virtual.ledger import Subscription
 
-    from .store import Leased, Unreadable
+    from .store import Unreadable
 
 __all__ = ("Transport",)
 
@@ -220,9 +220,17 @@ class Transport(virtual.Transport):
                 self._number += MOST
                 claimed = self.store.claim(sources, [room for _, room in wants], self._prefix, first)
                 self._number = claimed.next
-            for leased in claimed.messages:
-                self.held[leased.tag] = None
-                found[leased.queue].append(self._envelope(leased))  # type: ignore[union-attr]
+            order, declared = self._order, self.directory.declared
+            for queue, level, tag, message in claimed.messages:
+                self.held[tag] = None
+                order += 1
+                try:
+                    read_envelope(message)
+                except ValueError as exc:
+                    message = undecodable(json.dumps(message).encode(), queue, exc)
+                message[LEASE] = Lease(tag, level, order, bool(declared(queue)))
+                found[queue].append(message)  # type: ignore[union-attr]
+            self._order = order
             for bad in claimed.unreadable:
                 self.held[bad.tag] = None
                 message = undecodable(bad.payload, bad.queue, bad.error)
@@ -250,16 +258,7 @@ class Transport(virtual.Transport):
         counted = rules.max_length_bytes is not None
         return Source(queue, self.directory.declared(queue), rules.max_priority, counted)
 
-    def _envelope(self, leased: Leased) -> dict[str, Any]:
-        message = leased.message
-        try:
-            read_envelope(message)
-        except ValueError as exc:
-            message = undecodable(json.dumps(message).encode(), leased.queue, exc)
-        message[LEASE] = self._lease(leased)
-        return message
-
-    def _lease(self, leased: Leased | Unreadable) -> Lease:
+    def _lease(self, leased: Unreadable) -> Lease:
         self._order += 1
         declared = bool(self.directory.declared(leased.queue))
         return Lease(leased.tag, leased.level, self._order, declared)
