@@ -19,7 +19,7 @@ from .calls import MOST
 from .channel import Channel
 from .client import Client
 from .directory import Directory
-from .envelope import LEASE, Lease, Places, read_envelope, undecodable
+from .envelope import LEASE, Lease, Places, envelope_of, read_envelope
 from .errors import get_redis_error_classes
 from .fanout import Broadcasts
 from .keeper import Keeper
@@ -270,9 +270,7 @@ class Transport(virtual.Transport):
                 found[leased.queue].append(self._envelope(leased))  # type: ignore[union-attr]
             for bad in claimed.unreadable:
                 self.held[bad.tag] = None
-                message = undecodable(bad.payload, bad.queue, bad.error)
-                message[LEASE] = self._lease(bad)
-                found[bad.queue].append(message)  # type: ignore[union-attr]
+                found[bad.queue].append(self._envelope(bad))  # type: ignore[union-attr]
             if claimed.unreadable:
                 for messages in found.values():
                     (messages or []).sort(key=lambda message: message[LEASE].tag)
@@ -295,19 +293,12 @@ class Transport(virtual.Transport):
         counted = rules.max_length_bytes is not None
         return Source(queue, self.directory.declared(queue), rules.max_priority, counted)
 
-    def _envelope(self, leased: Leased) -> dict[str, Any]:
-        message = leased.message
-        try:
-            read_envelope(message)
-        except ValueError as exc:
-            message = undecodable(json.dumps(message).encode(), leased.queue, exc)
-        message[LEASE] = self._lease(leased)
-        return message
-
-    def _lease(self, leased: Leased | Unreadable) -> Lease:
+    def _envelope(self, leased: Leased | Unreadable) -> dict[str, Any]:
+        message = envelope_of(leased)
         self._order += 1
         declared = bool(self.directory.declared(leased.queue))
-        return Lease(leased.tag, leased.level, self._order, declared)
+        message[LEASE] = Lease(leased.tag, leased.level, self._order, declared)
+        return message
 
     def places(self, queue: str) -> Places:
         """Which of the queue's messages were given back last."""
