@@ -41,7 +41,7 @@ def test_open_publish_close(redis_victim: RedisServer, request: pytest.FixtureRe
     (files, clients, resident), (files_after, clients_after, resident_after) = marks
     assert files_after <= files + 1
     assert clients_after <= clients + 1
-    assert resident_after <= resident + 5_000_000
+    assert resident_after <= resident + 10_000_000  # (it stops growing after some thousand)
     assert admin.llen("q") == count
 
 
