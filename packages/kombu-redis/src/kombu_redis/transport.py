@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from kombu.transport.virtual.ledger import Subscription
 
+    from .store import Leased, Unreadable
+
 __all__ = ("Transport",)
 
 logger = get_logger(__name__)
@@ -264,7 +266,8 @@ class Transport(virtual.Transport):
                 )
                 self._number = claimed.next
             declared = {queue: bool(self.directory.declared(queue)) for queue, _ in wants}
-            for leased in (*claimed.messages, *claimed.unreadable):
+            taken: list[Leased | Unreadable] = [*claimed.messages, *claimed.unreadable]
+            for leased in taken:
                 queue, tag = leased.queue, leased.tag
                 self.held[tag] = None
                 message = envelope_of(leased)
