@@ -120,6 +120,7 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
         if subscription.no_ack:
             self._ack(subscription.queue, message)
         else:
+            self._taken(subscription.queue, message)
             self.qos.add(tag, subscription.queue, message, subscription)
             if self.closed:  # by another thread, since the message was claimed
                 self.qos.restore_unacked_once()
@@ -175,6 +176,7 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
         if no_ack:
             self._ack(queue, message)
         else:
+            self._taken(queue, message)
             self.qos.add(tag, queue, message, None)
         made = self.Message(message, self, tag)
         made.delivery_info["message_count"] = left
