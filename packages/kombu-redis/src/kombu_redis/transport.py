@@ -335,6 +335,8 @@ class Transport(Looping):
 
     def places(self, queue: str) -> Places:
         """Which of the queue's messages were given back last."""
+        if len(self._places) >= MOST:
+            self._places.clear()
         return self._places.setdefault(queue, Places())
 
     def wait(self, timeout: float | None) -> None:
