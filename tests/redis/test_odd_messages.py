@@ -242,3 +242,27 @@ def test_delayed_messages_that_expire_where_nobody_consumes(
     until(moved, 5, "both are dead letters")
     assert sorted(ready(redis_client, "dead")) == [0, 1]
     assert delivered(redis_client) == []
+
+
+def test_full_queues_that_are_each_others_dead_letters(connection: Connection, redis_client: Any) -> None:
+    # Given
+    queues = [
+        Queue(
+            name,
+            queue_arguments={
+                "x-max-length": 300,
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": other,
+            },
+        )
+        for name, other in ("ab", "ba")
+    ]
+    producer = connection.Producer()
+    for queue in queues * 300:
+        producer.publish("old", routing_key=queue.name, declare=[queue], retry=False)
+    # When: what gives way makes something give way, and so on
+    producer.publish("new", routing_key="a", retry=False)
+    # Then: until something would have gone in circles
+    assert (redis_client.llen("a"), redis_client.llen("b")) == (300, 300)
+    assert ready(redis_client, "a").count("new") + ready(redis_client, "b").count("new") == 1
+    assert delivered(redis_client) == []
