@@ -31,8 +31,14 @@ class Message(virtual.Message):
 
     __slots__ = ()
 
-    def __init__(self, payload: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        super().__init__(payload, *args, **kwargs)
+    def __init__(
+        self,
+        payload: dict[str, Any],
+        channel: Any = None,
+        delivery_tag: Any = None,
+        consumer_tag: str | None = None,
+    ) -> None:
+        super().__init__(payload, channel, delivery_tag, consumer_tag)
         if RAW in payload:
             error = DecodeError(str(payload[RAW]))
             self.errors = [(DecodeError, error, None)]
@@ -58,8 +64,25 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
         """Cancel the consumers and give back what they did not settle; in a forked child nothing of that."""
         if self.connection.is_inherited:
             self.closed = True
-        else:
+            return
+        try:
             super().close()
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        """Closing failed half way: what is held comes back by itself, when its lease ends."""
+        self.closed = True
+        for subscription in self._consumers.values():
+            self.connection.unsubscribe(subscription)
+            for message in subscription.fetched:
+                self.connection.let_lapse(message)
+        self._consumers.clear()
+        for tag in list(self.qos.unacked):
+            delivery = self.qos.settle(tag)
+            if delivery is not None:
+                self.connection.let_lapse(delivery[1])
 
     # -- messages to consumers -----------------------------------------------------------------------------
 
@@ -81,7 +104,10 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
         if not (fetched or broadcasts) or not self.has_room(subscription):
             return None
         while fetched or broadcasts:
-            message: dict[str, Any] = fetched.pop() if fetched else broadcasts.popleft()  # type: ignore[union-attr]
+            try:
+                message: dict[str, Any] = fetched.pop() if fetched else broadcasts.popleft()  # type: ignore[union-attr]
+            except IndexError:  # given back by another thread, which cancels the consumer
+                break
             properties = message["properties"]
             if "expires_at" not in properties or not policy.is_expired(properties, time()):
                 return message
@@ -92,8 +118,9 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
         """Hand a message to its consumer; one that it cannot decode, and does not handle, is kept aside."""
         tag = self._next_tag()
         if subscription.no_ack:
-            self._ack(subscription.queue, message)
+            self._ack(subscription.queue, message, soon=True)
         else:
+            self._taken(subscription.queue, message)
             self.qos.add(tag, subscription.queue, message, subscription)
             if self.closed:  # by another thread, since the message was claimed
                 self.qos.restore_unacked_once()
@@ -140,13 +167,19 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
             if not policy.is_expired(message["properties"], time()):
                 break
             self._discard(queue, message, "expired")
+        try:
+            left = self._size(queue)
+        except BaseException:
+            self.connection.let_lapse(message)  # nobody was given it
+            raise
         tag = self._next_tag()
         if no_ack:
             self._ack(queue, message)
         else:
+            self._taken(queue, message)
             self.qos.add(tag, queue, message, None)
         made = self.Message(message, self, tag)
-        made.delivery_info["message_count"] = self._size(queue)
+        made.delivery_info["message_count"] = left
         return made
 
     def _settle_due(self) -> None:

@@ -54,6 +54,11 @@ class Pushed(NamedTuple):
     #: How many gave way and are gone.
     lost: int = 0
 
+    @property
+    def gave_way(self) -> list[Leased | Unreadable]:
+        """What had to, readable or not."""
+        return [*self.dropped, *self.unreadable]
+
 
 DONE = Pushed()
 
@@ -81,7 +86,8 @@ class Store(Claims, Moves, Calls):
     ) -> Outlet:
         """A route to push to; worth keeping."""
         push = script("push", "common", "checks")
-        return Outlet(push, self._keys, targets, checks, channel, shared, self._score)
+        plain = script("push_plain", "checks")
+        return Outlet((push, plain), self._keys, targets, checks, channel, shared, self._score)
 
     def push(
         self, outlet: Outlet, payloads: Sequence[bytes], stamps: Sequence[float | None] | None = None
