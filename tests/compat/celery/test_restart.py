@@ -29,7 +29,10 @@ def fragile(request: pytest.FixtureRequest) -> Iterator[tuple[Site, Any]]:
     # (a broker that is killed keeps what it has confirmed)
     # (Redis gives what was held when the connection was lost to the next one when the lease is over)
     options = {"confirm_publish": True} if request.param == "amqp" else {"lease": 3}
-    site = Site(request.param, broker.url, results, broker_transport_options=options)
+    # (and the mailbox of the connection that was lost stays locked as long, see the last test)
+    site = Site(
+        request.param, broker.url, results, broker_transport_options=options, control_queue_exclusive=False
+    )
     yield site, broker
     site.close()
 
@@ -89,3 +92,15 @@ def test_native_delayed_delivery_with_quorum_queues(site: Site) -> None:
             assert later.get(WAIT)["exchange"].startswith("celery_delayed")
     finally:
         quorum.close()
+
+
+@pytest.mark.xfail(strict=True, reason="redis: an exclusive queue stays its lost owner's until its lease is over")
+def test_a_worker_keeps_its_exclusive_mailbox_when_redis_restarts(make_redis: Any, tmp_path: Any) -> None:
+    server = make_redis(settings={"appendonly": "yes", "appendfsync": "always"})
+    site = Site("redis", server.url, "cache+memory://")
+    with site.worker(pool="solo") as worker:
+        server.stop()
+        worker.await_line("(?i)connection to broker lost")
+        server.start()
+        worker.await_ready(2)
+    site.close()
