@@ -27,7 +27,7 @@ CANNOT = {
     "amqp": {},
     "redis": {
         "native delay": "delayed delivery by exchanges is RabbitMQ's; Celery's workers keep ETA tasks themselves",
-        "amqp shell": "`celery amqp` speaks AMQP: its publish takes py-amqp's Message",
+        "amqp shell": "`celery amqp` publishes a bare string, which only AMQP channels take",
     },
     "memory": {
         "processes": _IN_PROCESS,
