@@ -10,6 +10,7 @@ import warnings
 from typing import Any
 
 import pytest
+import redis
 
 from kombu_redis import errors
 from kombu_redis.client import Client
@@ -37,7 +38,7 @@ def test_replies_of_every_kind(client: Client) -> None:
     assert client.call("SET", "key", "") == b"OK" and client.call("GET", "key") == b""
     nested = client.call("EVAL", "return {1, {'a', {}}, false, redis.error_reply('ERR inner')}", 0)
     assert nested[:3] == [1, [b"a", []], None]
-    assert isinstance(nested[3], errors.CommandError)
+    assert isinstance(nested[3], redis.ResponseError)
 
 
 @pytest.mark.parametrize("size", [65_534, 65_536, 3_000_000])
@@ -185,6 +186,8 @@ def test_no_such_database(redis_server: RedisServer) -> None:
         client.connect()
 
 
+# (redis-py 5.0 leaves closing a unix socket to Python when nobody listens)
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_nobody_listens(redis_server: RedisServer, tmp_path: Any) -> None:
     for url in ("redis://127.0.0.1:1/0", f"redis+socket://{tmp_path}/none.sock"):
         with client_to(url) as client, pytest.raises(errors.ConnectionLost, match="no connection to"):
