@@ -173,6 +173,12 @@ class Transport(virtual.Transport):
                     "The lease of message %s ended before it was renewed: it may be delivered twice", tag
                 )
 
+    def let_lapse(self, message: dict[str, Any]) -> None:
+        """Renew the lease of a message no longer: unless it is settled now, it comes back by itself."""
+        lease = message.get(LEASE)
+        if lease is not None:
+            self.held.pop(lease.tag, None)
+
     # -- messages to consumers -----------------------------------------------------------------------------
 
     def decode(self, payload: bytes | str) -> dict[str, Any]:
@@ -182,24 +188,38 @@ class Transport(virtual.Transport):
     def fetch(self) -> bool:
         """Claim messages for all consumers that have room, in one round trip; read broadcasts now and then."""
         heard = self.broadcasts.look()
-        wanting = [
-            (subscription, room)
-            for subscription in self._in_turn()
-            if (room := subscription.channel.room(subscription)) > 0
-        ]
-        self.idle = not (wanting and self._claim(wanting))
-        return heard or not self.idle
+        self.idle = True  # until something is found, or another thread calls wake()
+        everybody: list[tuple[Subscription, int]] = []
+        found = False
+        for channel, consumers in self._by_channel().items():
+            wanting = [(each, room) for each in consumers if (room := channel.room(each)) > 0]
+            if wanting and channel.qos.limit:
+                # (its consumers share the room, so it cannot be given to each before it is known who has messages)
+                found |= self._claim(wanting, wanting[0][1])
+            else:
+                everybody += wanting
+        if everybody:
+            found |= self._claim(everybody)
+        if found:
+            self.idle = False
+        return heard or found
+
+    def _by_channel(self) -> dict[Any, list[Subscription]]:
+        grouped: dict[Any, list[Subscription]] = {}
+        for subscription in self._in_turn():
+            grouped.setdefault(subscription.channel, []).append(subscription)
+        return grouped
 
     def _in_turn(self) -> list[Subscription]:
         """The consumers, the one whose turn is next first."""
         known, turn = self._subscriptions, self._turn
         return [*known[turn:], *known[:turn]]
 
-    def _claim(self, wanting: list[tuple[Subscription, int]]) -> bool:
+    def _claim(self, wanting: list[tuple[Subscription, int]], limit: int = MOST) -> bool:
         rooms: dict[str, int] = {}
         for subscription, room in wanting:
             rooms[subscription.queue] = rooms.get(subscription.queue, 0) + room
-        found = self.take_from(list(rooms.items()))
+        found = self.take_from(list(rooms.items()), limit)
         for messages, queue in zip(found, rooms, strict=True):
             takers = [(taker, room) for taker, room in wanting if taker.queue == queue]
             if messages is None:
@@ -207,18 +227,43 @@ class Transport(virtual.Transport):
                     taker.cancelled = True
             elif messages:
                 share_out(messages, takers)
+                for taker, _ in takers:
+                    if taker not in self._subscriptions:  # cancelled meanwhile by another thread
+                        taker.channel._unfetch(taker)
         return any(messages is None or messages for messages in found)
 
-    def take_from(self, wants: Sequence[tuple[str, int]]) -> list[list[dict[str, Any]] | None]:
-        """Claim messages: for each (queue, how many at most) the envelopes, oldest first; None if it is gone."""
+    def take_from(
+        self, wants: Sequence[tuple[str, int]], limit: int = MOST
+    ) -> list[list[dict[str, Any]] | None]:
+        """Claim messages, ``limit`` in all.
+
+        Returns: for each (queue, how many at most) the envelopes, oldest first; None if it is gone.
+        """
         found: dict[str, list[dict[str, Any]] | None] = {queue: [] for queue, _ in wants}
+        try:
+            self._take_from(wants, limit, found)
+        except BaseException:
+            for messages in found.values():
+                for message in messages or ():
+                    self.let_lapse(message)
+            raise
+        return list(found.values())
+
+    def _take_from(
+        self,
+        wants: Sequence[tuple[str, int]],
+        limit: int,
+        found: dict[str, list[dict[str, Any]] | None],
+    ) -> None:
         for _ in range(TRIES):
             sources = tuple(self._source(queue) for queue, _ in wants)
             with self.lock:
                 first = self._number
                 # A claim that fails may have been carried out: a tag must never stand for two messages.
                 self._number += MOST
-                claimed = self.store.claim(sources, [room for _, room in wants], self._prefix, first)
+                claimed = self.store.claim(
+                    sources, [room for _, room in wants], self._prefix, first, limit=limit
+                )
                 self._number = claimed.next
             for leased in claimed.messages:
                 self.held[leased.tag] = None
@@ -240,9 +285,9 @@ class Transport(virtual.Transport):
             gone = self.directory.revalidate(claimed.stale)
             found.update(dict.fromkeys(gone))
             wants = [(queue, room) for queue, room in wants if queue in claimed.stale and queue not in gone]
-            if not wants:
+            limit -= len(claimed.messages) + len(claimed.unreadable)
+            if not wants or limit <= 0:
                 break
-        return list(found.values())
 
     def _source(self, queue: str) -> Source:
         spec = self.state.queues.get(queue)
