@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from redis import exceptions as driver
 
-from kombu.exceptions import AMQPError
 from kombu.utils.deadline import current, deadline_scope, remaining
 from kombu_redis import errors
 from kombu_redis.credentials import Credentials
@@ -128,7 +127,7 @@ class Session:
                 wire.disconnect()
             if isinstance(exc, (TimeoutError, driver.TimeoutError)) and outer is not None and outer.expired:
                 raise outer.exceeded(f"connecting to {self.address}") from exc
-            if isinstance(exc, AMQPError) or not isinstance(exc, (driver.RedisError, OSError)):
+            if not isinstance(exc, (driver.RedisError, TimeoutError)) or isinstance(exc, errors.ConnectionLost):
                 raise
             raise self._not_connected(exc) from exc
         wire.sock.timeout = options.socket_timeout
