@@ -120,16 +120,17 @@ class Session:
                 wire = kept(kind)(**{**arguments, **limits})  # type: ignore[arg-type]
                 wire.connect()
                 self._greet(wire)
-            if self._ended:
-                raise errors.ConnectionLost(f"the connection to {self.address} was closed")
         except BaseException as exc:
             if wire is not None:
                 wire.disconnect()
             if isinstance(exc, (TimeoutError, driver.TimeoutError)) and outer is not None and outer.expired:
                 raise outer.exceeded(f"connecting to {self.address}") from exc
-            if not isinstance(exc, (driver.RedisError, TimeoutError)) or isinstance(exc, errors.ConnectionLost):
+            if not isinstance(exc, (driver.RedisError, TimeoutError)):
                 raise
             raise self._not_connected(exc) from exc
+        if self._ended:
+            wire.disconnect()
+            raise errors.ConnectionLost(f"the connection to {self.address} was closed")
         wire.sock.timeout = options.socket_timeout
         self._wire = wire
         self.connects += 1
