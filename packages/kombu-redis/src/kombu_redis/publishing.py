@@ -11,13 +11,14 @@ from kombu.exceptions import (
     MessageNacked,
     PreconditionFailed,
     RecoverableConnectionError,
+    UnsupportedCapability,
 )
 from kombu.log import get_logger
 from kombu.transport.virtual import envelope as wire
 from kombu.transport.virtual import policy
 from kombu.utils import json
 
-from .envelope import LEASE, Lease, Verbatim, write_payload
+from .envelope import LEASE, Lease, Verbatim, envelope_of, write_payload
 from .settling import SettleVerbs
 from .store import Limits, Outlet, Pushed, Target
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from kombu.transport.virtual.policy import QueuePolicy
 
     from .routes import Route
-    from .store import Leased
+    from .store import Leased, Unreadable
 
 __all__ = ("PublishVerbs",)
 
@@ -103,6 +104,7 @@ class PublishVerbs(SettleVerbs):
                     self._seal(message, way.info)
                     self._unroutable(message, exchange, routing_key, mandatory)
                 elif done.refused or done.dropped or done.unreadable:
+                    self._seal(message, way.info)
                     self._overflowed(route, message, done)
                 return
             self.connection.directory.refresh(way.route.checks)
@@ -162,6 +164,11 @@ class PublishVerbs(SettleVerbs):
         properties = message["properties"]
         store = self.connection.store
         outlet = self._outlet(way, properties.get("priority"))
+        if delay is not None and not outlet.targets and route.fanout_channel is not None:
+            raise UnsupportedCapability(
+                f"a broadcast cannot be delayed: pub/sub, which fanout exchange {way.info['exchange']!r} uses, "
+                f"keeps nothing; queues that are bound with the option fanout='queue' can have it later"
+            )
         one = not outlet.targets or (way.plain and delay is None and "expiration" not in properties)
         if one or route.more_channels:
             payload = self._write(message, way)
@@ -225,7 +232,7 @@ class PublishVerbs(SettleVerbs):
         Raises:
             MessageNacked: at least one queue is full.
         """
-        for dropped in done.dropped:
+        for dropped in done.gave_way:
             self._discard(dropped.queue, held(dropped), "maxlen")
         if not done.refused:
             return
@@ -245,7 +252,7 @@ class PublishVerbs(SettleVerbs):
             return
         store, rules = self.connection.store, spec.policy
         target = Target(queue, self.connection.keys.level(queue, 0), _limits(rules))
-        for dropped in store.push(store.outlet([target]), ()).dropped:
+        for dropped in store.push(store.outlet([target]), ()).gave_way:
             self._discard(queue, held(dropped), "maxlen")
 
     # -- several -------------------------------------------------------------------------------------------
@@ -320,9 +327,9 @@ class PublishVerbs(SettleVerbs):
         return ()
 
 
-def held(leased: Leased) -> dict[str, Any]:
+def held(leased: Leased | Unreadable) -> dict[str, Any]:
     """The envelope of a message this connection has a lease of."""
-    message = leased.message
+    message = envelope_of(leased)
     message[LEASE] = Lease(leased.tag, leased.level, 0, True)
     return message
 

@@ -166,6 +166,10 @@ class SettleVerbs(virtual.Channel):
         if dead is None:
             return
         exchange, routing_key, letter = dead
+        names, _ = self._route_letter(exchange, routing_key, letter)
+        if any(policy.goes_in_circles(letter, name) for name in names):
+            logger.warning("Dead letter (%s) of queue %r is dropped: it would go in circles", reason, queue)
+            return
         try:
             self._publish(letter, exchange, routing_key, False, None)
         except (NotFound, MessageNacked) as exc:
@@ -181,9 +185,9 @@ class SettleVerbs(virtual.Channel):
         if dead is None:
             return
         exchange, routing_key, letter = dead
-        names, channel = self._route_letter(exchange, routing_key, letter)
+        names, channels = self._route_letter(exchange, routing_key, letter)
         names = [name for name in names if reason == "rejected" or not policy.goes_in_circles(letter, name)]
-        if not names and channel is None:
+        if not names and not channels:
             logger.warning(
                 "Dead letter (%s) of queue %r is dropped: exchange %r with key %r leads to no queue",
                 reason,
@@ -193,7 +197,7 @@ class SettleVerbs(virtual.Channel):
             )
             return
         self._seal(letter, {"exchange": exchange, "routing_key": routing_key})
-        if channel is not None:
+        for channel in channels:
             self.connection.server.call("PUBLISH", channel, write_payload(letter))
         for name in names:
             yield self._letter_to(name, wire.another(letter), now)
@@ -212,15 +216,18 @@ class SettleVerbs(virtual.Channel):
 
     def _route_letter(
         self, exchange: str, routing_key: str, letter: dict[str, Any]
-    ) -> tuple[list[str], str | None]:
-        """The queues for a dead letter, and the pub/sub channel; asked of the server, since nothing checks it later."""
+    ) -> tuple[list[str], list[str]]:
+        """The queues for a dead letter, and pub/sub channels; asked of the server, since nothing checks it later."""
         directory = self.connection.directory
         try:
             directory.load_exchange(exchange)
             route = directory.route(exchange, routing_key, letter["headers"])
         except NotFound:
-            return [], None
-        return [name for name, _ in route.queues], route.fanout_channel
+            return [], []
+        names = [name for name, _ in route.queues]
+        directory.load_queue(*names)
+        channels = [] if route.fanout_channel is None else [route.fanout_channel, *route.more_channels]
+        return names, channels
 
     def _set_aside(self, queue: str, message: dict[str, Any]) -> None:
         """Keep what nobody can make use of, byte by byte, where a person finds it."""

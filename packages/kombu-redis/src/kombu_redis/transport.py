@@ -19,11 +19,12 @@ from .calls import MOST
 from .channel import Channel
 from .client import Client
 from .directory import Directory
-from .envelope import LEASE, Lease, Places, read_envelope, undecodable
+from .envelope import LEASE, Lease, Places, envelope_of, read_envelope
 from .errors import get_redis_error_classes
 from .fanout import Broadcasts
 from .keeper import Keeper
 from .keys import Keys
+from .looping import Looping
 from .options import Options
 from .store import Source, Store
 from .sweep import Sweep
@@ -47,7 +48,7 @@ CLOSING = 2.0
 TRIES = 5
 
 
-class Transport(virtual.Transport):
+class Transport(Looping):
     """``redis://``, ``rediss://``, ``redis+socket://``, ``valkey://``, ``valkeys://``.
 
     The object is the connection. Threads may publish and settle on it at the same time; one at a time drains it.
@@ -100,11 +101,7 @@ class Transport(virtual.Transport):
         self.waiter = Waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
         self.sweep = Sweep(self)
-        #: The last look found nothing, and nothing has changed since: no need to look again before being woken.
-        self.idle = False
         self._pid = getpid()
-        self._loop: Any = None
-        self._watched: set[int] = set()
 
     def open_client(self, use: str = "") -> Client:
         """One more socket to the same server, not connected yet; ``use`` is added to its ``client_name``."""
@@ -270,9 +267,7 @@ class Transport(virtual.Transport):
                 found[leased.queue].append(self._envelope(leased))  # type: ignore[union-attr]
             for bad in claimed.unreadable:
                 self.held[bad.tag] = None
-                message = undecodable(bad.payload, bad.queue, bad.error)
-                message[LEASE] = self._lease(bad)
-                found[bad.queue].append(message)  # type: ignore[union-attr]
+                found[bad.queue].append(self._envelope(bad))  # type: ignore[union-attr]
             if claimed.unreadable:
                 for messages in found.values():
                     (messages or []).sort(key=lambda message: message[LEASE].tag)
@@ -295,19 +290,12 @@ class Transport(virtual.Transport):
         counted = rules.max_length_bytes is not None
         return Source(queue, self.directory.declared(queue), rules.max_priority, counted)
 
-    def _envelope(self, leased: Leased) -> dict[str, Any]:
-        message = leased.message
-        try:
-            read_envelope(message)
-        except ValueError as exc:
-            message = undecodable(json.dumps(message).encode(), leased.queue, exc)
-        message[LEASE] = self._lease(leased)
-        return message
-
-    def _lease(self, leased: Leased | Unreadable) -> Lease:
+    def _envelope(self, leased: Leased | Unreadable) -> dict[str, Any]:
+        message = envelope_of(leased)
         self._order += 1
         declared = bool(self.directory.declared(leased.queue))
-        return Lease(leased.tag, leased.level, self._order, declared)
+        message[LEASE] = Lease(leased.tag, leased.level, self._order, declared)
+        return message
 
     def places(self, queue: str) -> Places:
         """Which of the queue's messages were given back last."""
@@ -334,46 +322,6 @@ class Transport(virtual.Transport):
         """A token was taken: when nobody here has room for that queue, somebody else gets it."""
         if token is not None and token not in {self.keys.wake(queue) for queue in self._wanted()}:
             self.store.pass_on(token)
-
-    def wake(self) -> None:
-        """Something changed, such as room for a delivery: end the sleep, from any thread."""
-        self.idle = False
-        if self.sleeping or self._loop is not None:
-            self.waiter.wake()
-
-    # -- in an event loop ------------------------------------------------------------------------------------
-
-    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        """Let the loop deliver: nobody needs to call ``drain_events`` any more."""
-        self._loop = loop
-        loop.on_tick.add(self.on_tick)
-
-    def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:
-        """Take everything out of the loop again."""
-        self._loop = None
-        loop.on_tick.discard(self.on_tick)
-        for fileno in self._watched:
-            loop.remove_reader(fileno)
-        self._watched.clear()
-
-    def on_tick(self) -> None:
-        """Before the loop sleeps: deliver what there is, then have it watch for more."""
-        if not self.idle or self.waiter.overdue:
-            while self._deliver_next():
-                pass
-        self.waiter.check()
-        self.waiter.ask(self._wanted())
-        filenos = set(self.waiter.filenos())
-        for fileno in self._watched - filenos:
-            self._loop.remove_reader(fileno)
-        for fileno in filenos - self._watched:
-            self._loop.add_reader(fileno, self.on_readable, fileno)
-        self._watched = filenos
-
-    def on_readable(self, *args: Any) -> None:
-        """The loop found a descriptor readable."""
-        self._note(self.waiter.read([args[0]]))
-        self.idle = False
 
     # -- fork ------------------------------------------------------------------------------------------------
 

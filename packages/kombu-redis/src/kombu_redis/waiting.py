@@ -45,6 +45,7 @@ class Waiter:
         self._overdue = 0.0
         self._pipe: tuple[int, int] | None = None
         self._piping = Lock()
+        self._closed = False
 
     # -- asking --------------------------------------------------------------------------------------------
 
@@ -129,6 +130,8 @@ class Waiter:
     def wake(self) -> None:
         """End the sleep, from any thread."""
         with self._piping:  # or it could be closed, and the number be another file's
+            if self._closed:
+                return
             try:
                 os.write(self._pipe_ends()[1], b"\0")
             except BlockingIOError:
@@ -153,11 +156,12 @@ class Waiter:
     # -- end -----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the sockets; a token under way is lost, which costs another consumer time only."""
+        """Close the sockets, for good; a token under way is lost, which costs another consumer time only."""
         self._asked = frozenset()
         if self._line is not None:
             self._line.close()
         with self._piping:
+            self._closed = True
             pipe, self._pipe = self._pipe, None
             for end in pipe or ():
                 os.close(end)
