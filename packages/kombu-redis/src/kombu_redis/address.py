@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
 import redis
+from redis.connection import AbstractConnection
 
 from kombu_redis.credentials import Credentials
 from kombu_redis.wire import ContextConnection
@@ -29,6 +30,14 @@ _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl
 
 #: Bytes asked of the socket at a time.
 _READ_SIZE = 1 << 16
+
+#: No CLIENT SETINFO: two round trips, and with some versions of the driver reading the metadata of its distribution,
+#: make a connection three times as slow.
+_UNNAMED: dict[str, Any] = (
+    {"driver_info": None}
+    if "driver_info" in signature(AbstractConnection).parameters
+    else {"lib_name": None, "lib_version": None}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +110,7 @@ class Address:
             "socket_connect_timeout": options.socket_connect_timeout,
             "socket_read_size": _READ_SIZE,
             "socket_timeout": options.socket_timeout,
+            **_UNNAMED,
         }
         if credentials is not None:
             arguments["credential_provider"] = credentials
@@ -123,10 +133,10 @@ def tls_arguments(option: Any) -> dict[str, Any] | None:
     Certificate and host name are verified unless the option says otherwise.
 
     Arguments:
-        option: False or None is no TLS. True verifies against the system's authorities. An
-            :class:`ssl.SSLContext` is used as it is. A mapping has the arguments of :class:`redis.SSLConnection`, with
-            or without ``ssl_`` before each (``cert_reqs="none"`` switches all verification off); or ``context``
-            and, where it is not the host's, ``server_hostname``.
+        option: False or None is no TLS. True verifies against the system's authorities, to which ``ca_certs`` and the
+            like add others. An :class:`ssl.SSLContext` is used as it is. A mapping has the arguments of
+            :class:`redis.SSLConnection`, with or without ``ssl_`` before each (``cert_reqs="none"`` switches all
+            verification off); or ``context`` and, where it is not the host's, ``server_hostname``.
 
     Raises:
         ValueError: a name that the driver (the version that is installed) does not know, or a value that cannot be.
