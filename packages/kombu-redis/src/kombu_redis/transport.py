@@ -120,12 +120,15 @@ class Transport(Looping):
         return self
 
     def close_connection(self, connection: Any) -> None:
-        """Close all channels, giving back what they hold, and the sockets."""
+        """Close all channels, giving back what they hold, and the sockets.
+
+        A connection that was lost is made again for that, if that can be done soon.
+        """
         if self.is_inherited:
             return
         with grace_scope(CLOSING):
             try:
-                if self.server.connected:
+                if self.server.connected or self.held or self.directory.occupies:
                     super().close_connection(connection)
                     self.store.flush()
             except self.connection_errors as exc:
@@ -332,6 +335,8 @@ class Transport(Looping):
 
     def places(self, queue: str) -> Places:
         """Which of the queue's messages were given back last."""
+        if len(self._places) >= MOST:
+            self._places.clear()
         return self._places.setdefault(queue, Places())
 
     def wait(self, timeout: float | None) -> None:
