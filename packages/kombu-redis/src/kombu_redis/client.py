@@ -13,7 +13,6 @@ from kombu_redis import errors
 from kombu_redis.resp import Argument, pack
 from kombu_redis.scripts import called_by
 from kombu_redis.session import USELESS, Session, Then
-from kombu_redis.wire import wait_readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,21 +167,6 @@ class Client(Session):
             lock.release()
 
     # -- waiting for a reply
-
-    def readable(self, timeout: float | None = 0) -> bool:
-        """Whether a reply has come, or the connection has ended, within ``timeout`` seconds; None waits for ever."""
-        lock = self._take()
-        try:
-            wire = self._wire
-            if wire is None:
-                return False
-            if self._has_read(wire):
-                return True
-        except errors.ConnectionLost:
-            return True
-        finally:
-            lock.release()
-        return timeout != 0 and wait_readable(wire.sock.fileno(), timeout)
 
     def read(self) -> Any:
         """The next reply, to what was sent by ``write(packed, 0)``; waits for it as long as a call would."""

@@ -20,7 +20,7 @@ from kombu.utils.deadline import current, deadline_scope, remaining
 from kombu_redis import errors
 from kombu_redis.credentials import Credentials
 from kombu_redis.resp import pack
-from kombu_redis.wire import kept
+from kombu_redis.wire import kept, wait_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,6 +165,19 @@ class Session:
             return errors.ConnectionLost(f"no connection to {where}: {text}")
         return error  # type: ignore[no-any-return]
 
+    def readable(self, timeout: float | None = 0) -> bool:
+        """Whether a reply has come, or the connection has ended, within ``timeout`` seconds; None waits for ever."""
+        lock = self._take()
+        try:
+            wire = self._wire
+            if wire is None:
+                return False
+            if wire.has_read():
+                return True
+        finally:
+            lock.release()
+        return wait_readable(wire.sock.fileno(), timeout)
+
     # -- letting go
 
     def abandon(self) -> None:
@@ -240,21 +253,14 @@ class Session:
         try:
             if interval is not None and monotonic() - self._used > interval:
                 self._exchange(_PING, 1)
-            elif self._has_read(self._wire):
+            elif self.readable():
                 self._exchange(b"", 0)
-                if self._has_read(self._wire):
+                if self.readable():
                     self._drop()
         except errors.ConnectionLost as exc:
             logger.info("%s: connecting again", exc)
         except errors.NoReply as exc:
             logger.warning("%s: connecting again", exc)
-
-    def _has_read(self, wire: Any) -> bool:
-        """Whether something has come, without waiting."""
-        try:
-            return bool(wire.can_read(0))
-        except BaseException as exc:
-            self._fail(wire, exc)
 
     def _exchange(self, packed: bytes, count: int) -> list[Any]:
         wire = self._wire

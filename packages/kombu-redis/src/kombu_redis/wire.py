@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,8 @@ class Bounded:
         self.timeout = timeout
         #: A deadline is nearer than ``timeout``.
         self.by_deadline = False
-        self._in_force: float | None = None
+        self._in_force = 0.0
+        self._looking = False
         self.sendall = sock.sendall
         self.limit()
 
@@ -44,22 +46,31 @@ class Bounded:
         else:
             self.by_deadline = True
         if seconds != self._in_force:
-            self.settimeout(seconds)
+            self._in_force = seconds
+            self.sock.settimeout(seconds)
 
     def settimeout(self, seconds: float | None) -> None:
-        """What the driver sets while it looks whether there is something to read: 0."""
-        self._in_force = seconds
-        self.sock.settimeout(seconds)
+        """The driver sets 0 to look whether it has something to read, and then what it was told at first.
+
+        Looking must not read from the socket: what has come would be gone for those who wait for the descriptor. It
+        tells what the driver has kept. (TLS keeps nothing: a record is at most a quarter of what is read at a time.)
+        """
+        self._looking = seconds == 0
 
     def recv(self, *size: int) -> Any:
-        if self.by_deadline and self._in_force:
-            self.limit()
+        if self._looking or self.by_deadline:
+            self._before_read()
         return self.sock.recv(*size)
 
     def recv_into(self, *buffer: Any) -> Any:
-        if self.by_deadline and self._in_force:
-            self.limit()
+        if self._looking or self.by_deadline:
+            self._before_read()
         return self.sock.recv_into(*buffer)
+
+    def _before_read(self) -> None:
+        if self._looking:
+            raise BlockingIOError(errno.EWOULDBLOCK, "nothing was kept")
+        self.limit()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.sock, name)
@@ -80,6 +91,13 @@ class _Kept:
             raise redis.ConnectionError("the connection was closed")
         self.sock = Bounded(super()._connect(), self.socket_connect_timeout)  # type: ignore[misc]
         return self.sock
+
+    def has_read(self) -> bool:
+        """Whether the driver has read more than it has given out; or, with some of its parsers, also the end."""
+        try:
+            return bool(self.can_read(0))  # type: ignore[attr-defined]
+        except redis.ConnectionError:
+            return True
 
 
 @cache
