@@ -6,6 +6,7 @@ it are marked ``@needs(name)`` and skipped there.
 
 from __future__ import annotations
 
+import gc
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,7 @@ class Site:
 
     def close(self) -> None:
         self._stack.close()
+        gc.collect()  # (results that are forgotten speak to their backend, which ends soon)
         self.app.close()
 
 
