@@ -362,6 +362,5 @@ def _is_text(body: Any) -> bool:
 
 
 def _whole_seconds(seconds: float) -> int:
-    """The delay in whole seconds, not less than asked for."""
-    whole = int(seconds)
-    return max(0, whole if whole == seconds else whole + 1)
+    """The delay in whole seconds, not less than asked for; 0 when it is over."""
+    return max(0, -int(-seconds // 1))

@@ -10,7 +10,7 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from kombu.exceptions import AMQPError
+from kombu.exceptions import AMQPError, NotFound
 from kombu.log import get_logger
 
 from .errors import is_lost_receipt
@@ -157,6 +157,8 @@ class Leases:
                     target,
                     Entries=entries_of(group, VisibilityTimeout=seconds),
                 )
+            except NotFound:  # the queue was deleted, and the messages with it
+                continue
             except AMQPError as exc:
                 failure = exc
                 continue

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from kombu.exceptions import AMQPError
+from kombu.exceptions import AMQPError, NotFound
 from kombu.log import get_logger
 
 from .clients import DEFAULT_REGION
@@ -198,6 +198,8 @@ class Queues:
         if target.redrive is None or age > self._options.redrive_policy_cache_ttl:
             try:
                 target.redrive = bool(self.attributes(target, "RedrivePolicy").get("RedrivePolicy"))
+            except NotFound:
+                return False
             except AMQPError as exc:
                 logger.warning("Cannot tell whether %r has a redrive policy: %s", target.name, exc)
                 return None

@@ -1,4 +1,4 @@
-"""A queue with ``x-dead-letter-exchange`` gets a redrive policy: what crashes its consumers ends in the dead-letter queue."""
+"""A queue with ``x-dead-letter-exchange`` gets a redrive policy: so what kills its consumers ends among the dead letters."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ class Sender:
 
 
 def _checked_delay(delay: float) -> int:
-    seconds = int(delay) + (delay > int(delay))
+    seconds = -int(-delay // 1)
     if not 0 <= seconds <= LONGEST_DELAY:
         text = f"a delay of {delay:g} s: SQS takes 0 to {LONGEST_DELAY} s (DelaySeconds)"
         raise PreconditionFailed(text, (60, 40), "Basic.publish")

@@ -39,13 +39,16 @@ logger = get_logger(__name__)
 
 #: Seconds that fetched messages stay when no consumer has room for them; then others may have them.
 PATIENCE = 1.0
-#: Answers in a row that a queue is not there, until its consumers are cancelled: a new queue takes a moment to be known.
+#: Answers in a row that a queue is not there, until its consumers are cancelled: a new one takes a moment to be known.
 GONE = 5
 
 
 class Session:
-    """The state of one connection. ``on_gone`` is called with a queue that is not there any more; ``has_room`` says whether
-    a consumer of a queue may have a message.
+    """The state of one connection.
+
+    Arguments:
+        on_gone: called with a queue that is not there any more.
+        has_room: says whether a consumer of a queue may have a message.
     """
 
     def __init__(

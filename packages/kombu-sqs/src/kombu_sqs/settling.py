@@ -6,6 +6,7 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from kombu.exceptions import NotFound
 from kombu.log import get_logger
 
 from .errors import SettleError
@@ -43,7 +44,10 @@ class Settler:
             SettleError: some of those that waited were not deleted.
         """
         if not self._batches:
-            self._queues.call("delete_message", held.target, ReceiptHandle=held.receipt)
+            try:
+                self._queues.call("delete_message", held.target, ReceiptHandle=held.receipt)
+            except NotFound:  # the queue was deleted, and the message with it
+                pass
             self._done(held)
             return False
         with self._lock:
@@ -102,6 +106,10 @@ class Settler:
         """What was not deleted: (message id, code, text)."""
         try:
             answer = self._queues.call("delete_message_batch", target, Entries=entries_of(group))
+        except NotFound:
+            for one in group:
+                self._done(one)
+            return []
         except Exception as exc:
             self._keep(group)
             return [(one.message_id, type(exc).__name__, str(exc)) for one in group]

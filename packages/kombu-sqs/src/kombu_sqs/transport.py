@@ -51,6 +51,7 @@ class Transport(virtual.Transport):
         exchange_type=frozenset({"direct", "topic", "headers"}),
         exclusive=True,
         mandatory=True,
+        message_ttl=True,
     )
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
