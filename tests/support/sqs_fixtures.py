@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.sqs import Endpoint, moto_installed, start_moto
+from tests.support.sqs_proxy import HttpProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,3 +37,10 @@ def sqs_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]
 def sqs_name() -> str:
     """A name that nobody else uses, which SQS takes as it is."""
     return f"test-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def sqs_proxy(sqs_endpoint: Endpoint) -> Iterator[HttpProxy]:
+    """An endpoint in front of moto that can be told to fail."""
+    with HttpProxy(sqs_endpoint.port) as proxy:
+        yield proxy

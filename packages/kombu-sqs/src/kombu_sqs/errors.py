@@ -19,6 +19,7 @@ __all__ = (
     "UndefinedQueueException",
     "code_of",
     "is_credential_trouble",
+    "is_lost_receipt",
     "is_missing_queue",
     "is_transient",
     "translate",
@@ -95,8 +96,11 @@ class MessageTooLarge(exceptions.OperationalError, ValueError):
     """The message is over the size limit, and there is no offload store. Nothing was sent."""
 
 
-class SettleError(exceptions.OperationalError):
-    """Deliveries that could not be deleted; ``failed`` lists (message id, code, text) of each. They will come again."""
+class SettleError(exceptions.RecoverableConnectionError, exceptions.OperationalError):
+    """Messages that could not be deleted; ``failed`` lists (message id, code, text) of each. They may come again.
+
+    A connection error, because that is what those who acknowledge are prepared for.
+    """
 
     def __init__(self, text: str, failed: tuple[tuple[str, str, str], ...] = ()) -> None:
         super().__init__(text)

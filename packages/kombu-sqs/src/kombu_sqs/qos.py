@@ -8,6 +8,8 @@ from kombu.exceptions import AMQPError, KombuError
 from kombu.log import get_logger
 from kombu.transport.virtual import QoS as VirtualQoS
 
+from .errors import SettleError
+
 if TYPE_CHECKING:
     from kombu.transport.virtual.ledger import Delivery
 
@@ -26,6 +28,8 @@ class QoS(VirtualQoS):
         delivery = self.settle(delivery_tag) or self.take(delivery_tag)
         try:
             self.channel._ack(delivery[0], delivery[1])
+        except SettleError:  # this one is settled, or not ours any more
+            raise
         except (AMQPError, KombuError):
             self._take_back(delivery_tag, delivery)
             raise

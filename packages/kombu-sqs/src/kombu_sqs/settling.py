@@ -6,10 +6,10 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from kombu.exceptions import NotFound
+from kombu.exceptions import AMQPError, NotFound
 from kombu.log import get_logger
 
-from .errors import SettleError
+from .errors import SettleError, code_of, is_lost_receipt
 from .lease import BATCH, by_tens, entries_of
 
 if TYPE_CHECKING:
@@ -41,14 +41,10 @@ class Settler:
 
         Raises:
             AMQPError: it was not deleted; it is still held, so it can be tried again.
-            SettleError: some of those that waited were not deleted.
+            SettleError: it is not ours any more; or some of those that waited were not deleted.
         """
         if not self._batches:
-            try:
-                self._queues.call("delete_message", held.target, ReceiptHandle=held.receipt)
-            except NotFound:  # the queue was deleted, and the message with it
-                pass
-            self._done(held)
+            self._delete_one(held)
             return False
         with self._lock:
             waiting = self._waiting.setdefault(id(held.target), [])
@@ -61,6 +57,19 @@ class Settler:
         if full:
             self._delete_many(full)
         return not full
+
+    def _delete_one(self, held: Held) -> None:
+        try:
+            self._queues.call("delete_message", held.target, ReceiptHandle=held.receipt)
+        except NotFound:  # the queue was deleted, and the message with it
+            pass
+        except AMQPError as exc:
+            logger.error("Message %s of %r is not deleted: %s", held.message_id, held.target.name, exc)
+            if is_lost_receipt(code_of(exc)):
+                self._leases.drop(held)
+                raise _not_deleted([(held.message_id, code_of(exc), str(exc))]) from exc
+            raise
+        self._done(held)
 
     def _done(self, held: Held) -> None:
         self._leases.drop(held)
@@ -112,6 +121,7 @@ class Settler:
             return []
         except Exception as exc:
             self._keep(group)
+            logger.error("%d messages of %r are not deleted: %s", len(group), target.name, exc)
             return [(one.message_id, type(exc).__name__, str(exc)) for one in group]
         results = []
         for entry in answer.get("Successful", ()):
