@@ -241,6 +241,7 @@ class Channel(virtual.Channel):
         return self._session.queues.size(queue)
 
     def _delete(self, queue: str, *args: Any, **kwargs: Any) -> None:
+        self._session.fanout.forget_queue(queue)
         self._session.queues.delete(queue)
         self._session.redrive.forget(queue)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ("Sessions", "assumed_role")
+
+#: botocore renews credentials so many seconds before their end, which is always where they live no longer than that. It is
+#: therefore told of an end so much later.
+ADVISORY = 900
+#: Seconds before the end that credentials are renewed where nothing else is said.
+SOON = 60
 
 
 class Sessions:
@@ -66,9 +73,9 @@ def assumed_role(
     Arguments:
         sts: makes the client that asks, with the credentials of its own.
         duration: seconds the credentials live.
-        buffer: seconds before the end that they count as expired.
+        buffer: seconds before their end that they are renewed; ``SOON`` at the least.
     """
-    from datetime import timedelta
+    later = timedelta(seconds=ADVISORY - max(buffer, SOON))
 
     def refresh() -> dict[str, str]:
         found = sts().assume_role(
@@ -78,7 +85,7 @@ def assumed_role(
             "access_key": found["AccessKeyId"],
             "secret_key": found["SecretAccessKey"],
             "token": found["SessionToken"],
-            "expiry_time": (found["Expiration"] - timedelta(seconds=buffer)).isoformat(),
+            "expiry_time": (found["Expiration"] + later).isoformat(),
         }
 
     return _Role(refresh)

@@ -134,7 +134,15 @@ class Fanout:
 
     def unsubscribe(self, exchange: str, queue: str) -> None:
         """Take the subscription away."""
-        topic = self.topic(exchange)
+        self._unsubscribe(exchange, self.topic(exchange), queue)
+
+    def forget_queue(self, queue: str) -> None:
+        """The queue goes: take all its subscriptions away."""
+        for topic, name in list(self._broker.subscriptions):
+            if name == queue:
+                self._unsubscribe(topic.rpartition(":")[2], topic, queue)
+
+    def _unsubscribe(self, exchange: str, topic: str, queue: str) -> None:
         arn = self._broker.subscriptions.pop((topic, queue), None)
         if arn is None:
             return

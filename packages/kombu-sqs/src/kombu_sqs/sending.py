@@ -99,7 +99,11 @@ class Sender:
         # (all formats but raw are ASCII)
         size = len(text.encode() if self._raw else text) + (attributes.size_of(extra) if extra else 0)
         if size > target.limit:
-            text, size = self._claim(message, text, size, target.limit)
+            ticket = offload.claim(message, text, self._store, size, target.limit)
+            text = encode(ticket, self._base64)
+            size = len(text)
+            if self._raw:  # there no body is looked into unless an attribute says so
+                request["MessageAttributes"] = {**extra, offload.PROPERTY: {"DataType": "String", "StringValue": "1"}}
         request["MessageBody"] = text
         if target.fifo:
             request["MessageGroupId"] = str(properties.get("MessageGroupId") or "default")
@@ -122,12 +126,6 @@ class Sender:
             text, extra = encode_raw(message["body"], message)
             return text, attributes.to_aws({**(given or {}), **extra})
         return encode(message, self._base64), attributes.to_aws(given) if given else {}
-
-    def _claim(self, message: dict[str, Any], text: str, size: int, limit: int) -> tuple[str, int]:
-        """What is sent in place of a message that is too large."""
-        ticket = offload.claim(message, text, self._store, size, limit)
-        text = encode(ticket, self._base64)
-        return text, len(text)
 
     def for_topic(self, message: dict[str, Any], limit: int) -> dict[str, Any]:
         """The request of SNS's Publish, without the topic."""
