@@ -16,6 +16,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pyperf
+from fauxqs import running
 from goals import ROWS, SCENARIOS, Row
 
 HERE = Path(__file__).resolve().parent
@@ -32,7 +33,14 @@ def main() -> int:
     for side in ("old", "new"):  # which also has the bytecode written
         code = f"{API}; print(__version__); Connection('memory://').connect()"
         print(f"{side}: kombu {spawn(environments[side], '-c', code).strip()}, {environments[side]}")
-    samples = measure(environments, options.scenario or list(SCENARIOS), options.rounds)
+    with running(options.fauxqs) as port:
+        scenarios = options.scenario or list(SCENARIOS)
+        if port is None:
+            left_out = [name for name in scenarios if name.startswith("sqs_")]
+            scenarios = [name for name in scenarios if name not in left_out]
+            print(f"left out, because fauxqs is not installed: {' '.join(left_out)}" if left_out else "")
+        os.environ["KOMBU_BENCH_SQS"] = str(port)
+        samples = measure(environments, scenarios, options.rounds)
     medians = {key: statistics.median(values) for key, values in samples.items()}
     table = [compared(row, medians) for row in ROWS if ("new", row.figure) in medians]
     show(table)
@@ -57,6 +65,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--old", default=sys.executable, help="interpreter that has kombu 5.7")
     parser.add_argument("--new", default=sys.executable, help="interpreter that has this tree")
+    parser.add_argument("--fauxqs", type=Path, default=Path(".bench/fauxqs"), help="where fauxqs is installed")
     options = parser.parse_args()
     unknown = set(options.scenario) - set(SCENARIOS)
     if unknown:

@@ -53,7 +53,7 @@ class HttpProxy:
             def do_POST(self) -> None:
                 proxy._handle(self, port)
 
-            do_PUT = do_GET = do_DELETE = do_POST  # noqa: N815 - the names are those of http.server
+            do_PUT = do_GET = do_DELETE = do_POST
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing."""

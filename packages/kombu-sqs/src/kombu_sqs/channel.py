@@ -13,6 +13,7 @@ from kombu.log import get_logger
 from kombu.transport import virtual
 
 from . import backoff
+from .codec import to_base64
 from .naming import canonical
 from .qos import QoS
 from .sending import Batch
@@ -89,7 +90,8 @@ class Channel(virtual.Channel):
         if "body_encoding" not in properties:
             body = message["body"]
             if self._format == "base64" or (self._format == "json" and not _is_text(body)):
-                message["body"], properties["body_encoding"] = self.encode_body(body, self.body_encoding)
+                message["body"] = to_base64(body)
+                properties["body_encoding"] = "base64"
             elif isinstance(body, (bytes, bytearray, memoryview)) and self._format == "json":
                 message["body"] = bytes(body).decode()
         properties["delivery_info"] = info
@@ -161,8 +163,11 @@ class Channel(virtual.Channel):
 
     def _get_fetched(self, subscription: Subscription) -> dict[str, Any]:
         room = self.qos.budget(subscription)
-        limit = self.fetch_size if room is None else min(room, self.fetch_size)
-        letter = self._session.pump.take(subscription.queue, limit)
+        if room is None:
+            limit = ahead = self.fetch_size
+        else:
+            limit, ahead = min(room, self.fetch_size), min(room - 1, self.fetch_size)
+        letter = self._session.pump.take(subscription.queue, limit, ahead)
         if letter is None:
             raise Empty
         return letter

@@ -13,8 +13,9 @@ base64. Any other text is a foreign body and is handed on as it is.
 from __future__ import annotations
 
 import re
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from binascii import Error as Base64Error
+from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any
 
 from kombu.utils.json import dumps, loads
@@ -22,7 +23,7 @@ from kombu.utils.json import dumps, loads
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("Letter", "decode", "encode", "encode_raw", "foreign")
+__all__ = ("OUTSIDE", "Letter", "decode", "encode", "encode_raw", "foreign", "to_base64")
 
 #: Message attributes of the format ``raw``.
 CONTENT_TYPE, CONTENT_ENCODING, HEADERS = "kombu.content-type", "kombu.content-encoding", "kombu.headers"
@@ -50,16 +51,24 @@ def encode(message: Mapping[str, Any], base64: bool) -> str:
     properties = message["properties"]
     if not OUTSIDE.isdisjoint(properties):
         properties = {name: value for name, value in properties.items() if name not in OUTSIDE}
-    text = dumps(
-        {
-            "body": message["body"],
-            "content-encoding": message["content-encoding"],
-            "content-type": message["content-type"],
-            "headers": message["headers"],
-            "properties": properties,
-        }
-    )
-    return b64encode(text.encode()).decode("ascii") if base64 else text
+    body = message["body"]
+    rest = {
+        "content-encoding": message["content-encoding"],
+        "content-type": message["content-type"],
+        "headers": message["headers"],
+        "properties": properties,
+    }
+    if properties.get("body_encoding") == "base64" and '"' not in body and "\\" not in body:
+        # (base64 text is long, and nothing in it needs escaping)
+        text = f'{{"body": "{body}", {dumps(rest)[1:]}'
+    else:
+        text = dumps({"body": body, **rest})
+    return to_base64(text) if base64 else text
+
+
+def to_base64(content: str | bytes) -> str:
+    """Base64 text, of text as UTF-8."""
+    return b2a_base64(content.encode() if isinstance(content, str) else content, newline=False).decode("ascii")
 
 
 def encode_raw(body: Any, message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ("Housekeeper",)
+
+#: Seconds between two looks at the least.
+LEAST = 0.02
 
 logger = get_logger(__name__)
 
@@ -29,10 +33,15 @@ class Housekeeper:
         self._lock = Lock()
         self._thread: Thread | None = None
         self._stopped = False
+        #: When to look at the chores next (monotonic clock).
+        self._next = inf
 
-    def poke(self) -> None:
-        """Something may have become due earlier than before."""
+    def poke(self, when: float) -> None:
+        """Something may be due at ``when`` (monotonic clock). Costs nothing when an earlier look is planned."""
+        if when >= self._next:
+            return
         with self._lock:
+            self._next = min(self._next, when)
             if self._thread is None and not self._stopped:
                 self._thread = Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
@@ -46,16 +55,19 @@ class Housekeeper:
 
     def _run(self) -> None:
         while not self._stopped:
-            times = [when for due, _ in self._chores if (when := due()) is not None]
-            pause = max(0.02, min(times) - monotonic()) if times else None
-            if self._event.wait(pause):
+            pause = self._next - monotonic()
+            if pause > 0:
+                self._event.wait(None if pause == inf else pause)
                 self._event.clear()
                 continue
-            now = monotonic()
+            self._next = inf  # (before looking, so that a poke meanwhile is not lost)
             for due, work in self._chores:
                 when = due()
-                if when is not None and when <= now:
+                if when is not None and when <= monotonic():
                     self._do(work)
+                    when = due()
+                if when is not None:
+                    self.poke(max(when, monotonic() + LEAST))
 
     @staticmethod
     def _do(work: Callable[[], object]) -> None:

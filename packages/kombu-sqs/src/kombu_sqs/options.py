@@ -37,7 +37,6 @@ _ELSEWHERE = frozenset(
         "interval_step",
         "interval_max",
         "connect_retries_timeout",
-        "body_encoding",
         "deadletter_queue",
     )
 )

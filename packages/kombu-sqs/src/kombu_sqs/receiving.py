@@ -28,7 +28,7 @@ logger = get_logger(__name__)
 MARGIN = 10.0
 
 #: What is asked for about every message. All message attributes come along: they cost nothing.
-SYSTEM_ATTRIBUTES = ("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", "MessageDeduplicationId")
+SYSTEM_ATTRIBUTES = ("ApproximateReceiveCount", "MessageGroupId", "MessageDeduplicationId")
 
 
 class Receiver:

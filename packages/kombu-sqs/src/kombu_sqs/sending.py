@@ -12,7 +12,7 @@ from kombu.utils.deadline import remaining
 
 from . import attributes, offload
 from .backoff import pause_after
-from .codec import encode, encode_raw
+from .codec import OUTSIDE, encode, encode_raw
 from .errors import InvalidQueueException
 from .lease import BATCH
 
@@ -89,6 +89,10 @@ class Sender:
     def prepare(self, target: Target, message: dict[str, Any], delay: int | None) -> tuple[int, dict[str, Any]]:
         """The size of a message in bytes, and the request without the queue's URL."""
         properties = message["properties"]
+        if delay is None and not self._raw and not target.fifo and OUTSIDE.isdisjoint(properties):
+            text = encode(message, self._base64)  # the usual message; it is ASCII
+            if len(text) <= target.limit:
+                return len(text), {"MessageBody": text}
         request: dict[str, Any] = {}
         try:
             text, extra = self.body_and_attributes(message)

@@ -88,7 +88,7 @@ class Session:
     def _fetch(self, queue: str, limit: int) -> list[Letter]:
         letters = self.receiver.poll(queue, limit)
         if letters:
-            self.housekeeper.poke()
+            self.housekeeper.poke(monotonic() + PATIENCE)
         return letters
 
     def _give_back(self, queue: str, letters: list[Letter]) -> None:
@@ -119,8 +119,9 @@ class Session:
 
     def delete(self, held: Held) -> None:
         """The message is done with; see :meth:`.settling.Settler.delete`."""
-        if self.settler.delete(held):
-            self.housekeeper.poke()
+        when = self.settler.delete(held)
+        if when is not None:
+            self.housekeeper.poke(when)
 
     def warn_of_redrive(self, target: Target) -> None:
         """A rejected message is left in a queue of which nobody said whether it has a redrive policy."""

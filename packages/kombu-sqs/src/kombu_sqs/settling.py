@@ -36,8 +36,8 @@ class Settler:
         self._waiting: dict[int, list[Held]] = {}
         self._since: float | None = None
 
-    def delete(self, held: Held) -> bool:
-        """The message is done with; True when its deletion waits for others.
+    def delete(self, held: Held) -> float | None:
+        """The message is done with. When its deletion waits for others: until when (monotonic clock), else None.
 
         Raises:
             AMQPError: it was not deleted; it is still held, so it can be tried again.
@@ -45,18 +45,20 @@ class Settler:
         """
         if not self._batches:
             self._delete_one(held)
-            return False
+            return None
+        key = id(held.target)
         with self._lock:
-            waiting = self._waiting.setdefault(id(held.target), [])
+            waiting = self._waiting.setdefault(key, [])
             waiting.append(held)
-            if self._since is None:
-                self._since = monotonic()
-            full = self._waiting.pop(id(held.target)) if len(waiting) >= BATCH else None
-            if full and not self._waiting:
+            if len(waiting) < BATCH:
+                if self._since is None:
+                    self._since = monotonic()
+                return self._since + self._delay
+            del self._waiting[key]
+            if not self._waiting:
                 self._since = None
-        if full:
-            self._delete_many(full)
-        return not full
+        self._delete_many(waiting)
+        return None
 
     def _delete_one(self, held: Held) -> None:
         try:

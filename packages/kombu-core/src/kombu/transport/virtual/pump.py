@@ -116,12 +116,18 @@ class Pump(Generic[T]):
 
     # -- taking --------------------------------------------------------------------------------------------
 
-    def take(self, name: str, limit: int) -> T | None:
-        """The next item of the source; when there is none, up to ``limit`` are fetched (and None returned)."""
+    def take(self, name: str, limit: int, ahead: int = 0) -> T | None:
+        """The next item of the source; when there is none, up to ``limit`` are fetched (and None returned).
+
+        With the last one, up to ``ahead`` are fetched already.
+        """
         with self._changed:
             source = self._sources.get(name)
             if source is not None and source.items:
-                return source.items.popleft()
+                item = source.items.popleft()
+                if ahead and not source.items:
+                    self._want(name, ahead)
+                return item
             self._want(name, limit)
         return None
 
