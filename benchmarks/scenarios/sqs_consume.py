@@ -1,4 +1,4 @@
-"""Receiving, decoding and deleting 1 KB JSON messages from SQS, at a prefetch limit of 10; deletes in batches if possible."""
+"""Receiving, decoding and deleting 1 KB JSON messages from SQS, prefetch limit 10; deletes in batches if possible."""
 
 from __future__ import annotations
 

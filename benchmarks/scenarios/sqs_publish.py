@@ -52,7 +52,9 @@ def floor() -> dict[str, Any]:
     def purge() -> None:
         client.purge_queue(QueueUrl=url)
 
-    figures = {name: timed(work, CALLS, after=purge) for name, work in (("single", one_by_one), ("batch", batch))}
+    figures = {
+        name: timed(work, CALLS, after=purge) for name, work in (("single", one_by_one), ("batch", batch))
+    }
     client.delete_queue(QueueUrl=url)
     return figures
 

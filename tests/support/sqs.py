@@ -112,9 +112,9 @@ class Endpoint:
 
     def attributes(self, queue_url: str) -> dict[str, str]:
         """All attributes of a queue."""
-        found: dict[str, str] = self.client().get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])[
-            "Attributes"
-        ]
+        found: dict[str, str] = self.client().get_queue_attributes(
+            QueueUrl=queue_url, AttributeNames=["All"]
+        )["Attributes"]
         return found
 
     def ready(self, queue_url: str) -> int:

@@ -23,7 +23,7 @@ def connect(url: str, **options: Any) -> Connection:
 
 
 def until(happened: Callable[[], Any], what: str, connection: Any = None, seconds: float = PATIENCE) -> Any:
-    """Ask again and again until it is so; events of ``connection`` are handled meanwhile. What ``happened`` returned."""
+    """Ask until it is so, and return what ``happened`` returned; events of ``connection`` are handled meanwhile."""
     deadline = monotonic() + seconds
     while True:
         found = happened()

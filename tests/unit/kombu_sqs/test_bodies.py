@@ -15,8 +15,9 @@ from tests.unit.kombu_sqs.helpers import Inbox, connect, until
 if TYPE_CHECKING:
     from tests.support.sqs import Endpoint
 
-#: What kombu 5.7 sends: see tests/unit/kombu_sqs/test_codec.py.
-S3_EVENT = json.dumps({"Records": [{"eventSource": "aws:s3", "s3": {"object": {"key": "a b.txt", "size": 5}}}]}, indent=1)
+S3_EVENT = json.dumps(
+    {"Records": [{"eventSource": "aws:s3", "s3": {"object": {"key": "a b.txt", "size": 5}}}]}, indent=1
+)
 SNS_NOTICE = json.dumps({"Type": "Notification", "TopicArn": "arn:aws:sns:x", "Message": '{"inner": true}'})
 
 FOREIGN = [

@@ -91,7 +91,9 @@ def test_new_ones_are_looked_for_when_the_old_are_refused(
     assert set(sqs_proxy.keys) == {"OLD", "NEW"}
 
 
-def test_a_refusal_is_retried_and_then_told(sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str) -> None:
+def test_a_refusal_is_retried_and_then_told(
+    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
+) -> None:
     sqs_endpoint.create(sqs_name)
     with connect(Endpoint(sqs_proxy.port).url, max_attempts=3) as connection:
         producer = connection.Producer()
@@ -109,7 +111,9 @@ def test_a_refusal_is_retried_and_then_told(sqs_endpoint: Endpoint, sqs_proxy: H
         assert sqs_proxy.count("SendMessage") == 6
 
 
-def test_polling_goes_on_while_it_is_refused(sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str) -> None:
+def test_polling_goes_on_while_it_is_refused(
+    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
+) -> None:
     sqs_endpoint.create(sqs_name)
     sqs_proxy.rule = lambda action, number: (
         refusal("ExpiredTokenException") if action == "ReceiveMessage" and number <= 3 else None
@@ -123,7 +127,11 @@ def test_polling_goes_on_while_it_is_refused(sqs_endpoint: Endpoint, sqs_proxy: 
 class TestRoles:
     def test_a_role_is_assumed(self, sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str) -> None:
         # Given
-        options = {"sts_role_arn": ROLE, "sts_token_timeout": 900, "sts_endpoint_url": f"http://127.0.0.1:{sqs_proxy.port}"}
+        options = {
+            "sts_role_arn": ROLE,
+            "sts_token_timeout": 900,
+            "sts_endpoint_url": f"http://127.0.0.1:{sqs_proxy.port}",
+        }
         with connect(Endpoint(sqs_proxy.port, key="SOURCE").url, region="us-east-1", **options) as connection:
             # When
             Queue(sqs_name, channel=connection.channel()).declare()

@@ -58,7 +58,7 @@ def test_nothing_that_was_accepted_is_lost(
     request: pytest.FixtureRequest, sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
 ) -> None:
     # Given: a third of all requests fails
-    count = request.config.getoption("--faults") * 2
+    count = request.config.getoption("--faults")
     sqs_endpoint.create(sqs_name)
     url = Endpoint(sqs_proxy.port).url
     options = {"request_timeout": 1.0, "max_attempts": 20, "visibility_timeout": 5, "batch_deletes": True}
@@ -144,7 +144,9 @@ def test_a_time_limit_holds_against_silence(
 
 
 @pytest.mark.parametrize("state", ["idle", "broken"])
-def test_waiting_takes_no_cpu(sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str, state: str) -> None:
+def test_waiting_takes_no_cpu(
+    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str, state: str
+) -> None:
     # Given: a worker in a process of its own, with the default settings, on an empty queue or a broken endpoint
     sqs_endpoint.create(sqs_name)
     worker = subprocess.Popen([sys.executable, "-c", WORKER, Endpoint(sqs_proxy.port).url, sqs_name])

@@ -99,9 +99,7 @@ def test_a_failed_delete_is_raised_by_ack(
         assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (0, 0)
 
 
-def test_a_lost_lease_is_seen_too(
-    sqs_endpoint: Endpoint, sqs_name: str, caplog: LogCaptureFixture
-) -> None:
+def test_a_lost_lease_is_seen_too(sqs_endpoint: Endpoint, sqs_name: str, caplog: LogCaptureFixture) -> None:
     queue = sqs_endpoint.create(sqs_name)
     fill(sqs_endpoint, queue, 2)
     with connect(sqs_endpoint.url) as connection:

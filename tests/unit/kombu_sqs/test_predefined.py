@@ -71,7 +71,9 @@ def test_four_permissions_are_enough(
     assert (sqs_endpoint.in_flight(url), sqs_endpoint.ready(url)) == (0, 1)
 
 
-def test_a_queue_that_is_not_named_is_refused(sqs_endpoint: Endpoint, strict: Endpoint, sqs_name: str) -> None:
+def test_a_queue_that_is_not_named_is_refused(
+    sqs_endpoint: Endpoint, strict: Endpoint, sqs_name: str
+) -> None:
     queues = predefined(sqs_endpoint, sqs_name)
     with connect(strict.url, predefined_queues=queues) as connection:
         with pytest.raises(UndefinedQueueException, match="predefined_queues"):
@@ -111,7 +113,11 @@ class TestBackoff:
     ) -> None:
         # Given
         queues = predefined(
-            sqs_endpoint, sqs_name, backoff_policy={1: 1, 2: 300}, backoff_tasks=["shop.pay"], redrive_policy=False
+            sqs_endpoint,
+            sqs_name,
+            backoff_policy={1: 1, 2: 300},
+            backoff_tasks=["shop.pay"],
+            redrive_policy=False,
         )
         url = queues[sqs_name]["url"]
         with connect(strict.url, predefined_queues=queues) as connection:

@@ -36,8 +36,8 @@ class Broker:
         self.has_fifo = False
         self._failed = local()
 
-    # A message that is published again after an error keeps its MessageDeduplicationId, so that SQS takes it once even if
-    # only the answer was lost. Who retries makes a new message of the same objects: by those it is recognised.
+    # A message that is published again after an error keeps its MessageDeduplicationId, so that SQS takes it once even
+    # if only the answer was lost. Who retries makes a new message of the same objects: by those it is recognised.
 
     def note_failure(self, message: dict[str, Any]) -> None:
         """This thread did not get an answer for the message."""
@@ -48,7 +48,11 @@ class Broker:
     def earlier_id(self, message: dict[str, Any]) -> str | None:
         """The id of the last failure of this thread, when it was of this message."""
         origin, last = getattr(message, "origin", None), getattr(self._failed, "last", None)
-        if origin is None or last is None or any(new is not old for new, old in zip(origin, last[0], strict=True)):
+        if (
+            origin is None
+            or last is None
+            or any(new is not old for new, old in zip(origin, last[0], strict=True))
+        ):
             return None
         found: str | None = last[1]
         return found

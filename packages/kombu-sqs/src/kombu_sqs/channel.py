@@ -14,7 +14,7 @@ from kombu.transport import virtual
 
 from . import backoff
 from .codec import to_base64
-from .naming import canonical
+from .historic import HistoricNames
 from .qos import QoS
 from .sending import Batch
 
@@ -44,16 +44,12 @@ class Outgoing(dict[str, Any]):
     origin: tuple[Any, Any, Any]
 
 
-class Channel(virtual.Channel):
+class Channel(HistoricNames, virtual.Channel):
     """AMQP's verbs over queues at SQS."""
 
     QoS = QoS
     #: Above 1, so that consumers are asked through :meth:`_get_fetched`.
     fetch_size = 10
-
-    default_region = "us-east-1"
-    default_visibility_timeout = 1800
-    default_wait_time_seconds = 1
 
     def __init__(self, connection: Any, **kwargs: Any) -> None:
         super().__init__(connection, **kwargs)
@@ -275,7 +271,9 @@ class Channel(virtual.Channel):
         spec = self.state.exchanges.get(exchange)
         return self.supports_fanout and spec is not None and spec.type == "fanout"
 
-    def exchange_declare(self, exchange: str | None = None, type: str = "direct", *args: Any, **kwargs: Any) -> None:
+    def exchange_declare(
+        self, exchange: str | None = None, type: str = "direct", *args: Any, **kwargs: Any
+    ) -> None:
         """As for any virtual channel; a fanout exchange is a topic of SNS.
 
         Raises:
@@ -305,57 +303,6 @@ class Channel(virtual.Channel):
     def remove_stale_sns_subscriptions(self, exchange_name: str) -> list[str]:
         """Remove the subscriptions to a fanout exchange whose queue is gone; the ARNs of those queues."""
         return self._session.fanout.remove_stale(exchange_name)
-
-    # -- historic names ------------------------------------------------------------------------------------
-
-    def canonical_queue_name(self, queue_name: str) -> str:
-        """The queue's name at SQS."""
-        return self._broker.names.to_aws(queue_name)
-
-    def entity_name(self, name: str, table: Any = None) -> str:
-        """The name as SQS takes it, without the prefix; with ``table``, translated by that."""
-        return str(name.translate(table)) if table is not None else canonical(name)
-
-    def sqs(self, queue: str | None = None) -> Any:
-        """The boto3 client that is used for the queue."""
-        access = self._session.queues.find(queue).access if queue else None
-        return self._session.clients.get("sqs", access)
-
-    @property
-    def transport_options(self) -> Any:
-        return self.connection.client.transport_options
-
-    @property
-    def conninfo(self) -> Any:
-        return self.connection.client
-
-    @property
-    def endpoint_url(self) -> str | None:
-        return self._session.options.endpoint_url
-
-    @property
-    def region(self) -> str:
-        return self._session.options.region or self.default_region
-
-    @property
-    def queue_name_prefix(self) -> str:
-        return self._session.options.queue_name_prefix
-
-    @property
-    def visibility_timeout(self) -> int:
-        return self._session.options.visibility_timeout
-
-    @property
-    def wait_time_seconds(self) -> int:
-        return self._session.options.wait_time_seconds
-
-    @property
-    def predefined_queues(self) -> Any:
-        return self._session.options.predefined_queues
-
-    @property
-    def predefined_exchanges(self) -> Any:
-        return self._session.options.predefined_exchanges
 
 
 def _is_text(body: Any) -> bool:

@@ -87,7 +87,9 @@ class Clients:
         limit = self.options.request_timeout
         if left is None or left >= limit:
             return limit
-        return max((step for step in _TIMEOUTS if step <= left and step < limit), default=min(_TIMEOUTS[0], limit))
+        return max(
+            (step for step in _TIMEOUTS if step <= left and step < limit), default=min(_TIMEOUTS[0], limit)
+        )
 
     # -- clients -------------------------------------------------------------------------------------------
 

@@ -6,8 +6,8 @@ Three formats are sent, as ``body_format`` says:
 ``json``    the envelope as JSON text: a quarter smaller; kombu 5 reads it as well
 ``raw``     the body alone; headers and the content type travel as message attributes
 
-All are read, without guessing: a body is an envelope when it is a JSON object with an envelope's keys, as it stands or in
-base64. Any other text is a foreign body and is handed on as it is.
+All are read, without guessing: a body is an envelope when it is a JSON object with an envelope's keys, as it stands or
+in base64. Any other text is a foreign body and is handed on as it is.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def encode(message: Mapping[str, Any], base64: bool) -> str:
 
 def to_base64(content: str | bytes) -> str:
     """Base64 text, of text as UTF-8."""
-    return b2a_base64(content.encode() if isinstance(content, str) else content, newline=False).decode("ascii")
+    return b2a_base64(content.encode() if isinstance(content, str) else content, newline=False).decode(
+        "ascii"
+    )
 
 
 def encode_raw(body: Any, message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -127,7 +129,11 @@ def _envelope(text: str) -> Letter | None:
         value = loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(value, dict) or not value.keys() >= _ENVELOPE or not isinstance(value["properties"], dict):
+    if (
+        not isinstance(value, dict)
+        or not value.keys() >= _ENVELOPE
+        or not isinstance(value["properties"], dict)
+    ):
         return None
     return Letter(value)
 

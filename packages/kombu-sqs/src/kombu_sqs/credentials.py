@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Sessions", "assumed_role")
 
-#: botocore renews credentials so many seconds before their end, which is always where they live no longer than that. It is
-#: therefore told of an end so much later.
+#: botocore renews credentials so many seconds before their end, which is always where they live no longer than that.
+#: It is therefore told of an end so much later.
 ADVISORY = 900
 #: Seconds before the end that credentials are renewed where nothing else is said.
 SOON = 60
@@ -78,9 +78,9 @@ def assumed_role(
     later = timedelta(seconds=ADVISORY - max(buffer, SOON))
 
     def refresh() -> dict[str, str]:
-        found = sts().assume_role(
-            RoleArn=role_arn, RoleSessionName=session_name, DurationSeconds=duration
-        )["Credentials"]
+        found = sts().assume_role(RoleArn=role_arn, RoleSessionName=session_name, DurationSeconds=duration)[
+            "Credentials"
+        ]
         return {
             "access_key": found["AccessKeyId"],
             "secret_key": found["SecretAccessKey"],

@@ -29,7 +29,9 @@ __all__ = (
 _MISSING = frozenset(("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "NonExistentQueue"))
 
 #: The receipt handle is of no use any more: the message is visible again, or gone.
-_LOST = frozenset(("ReceiptHandleIsInvalid", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight"))
+_LOST = frozenset(
+    ("ReceiptHandleIsInvalid", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight")
+)
 
 _THROTTLED = frozenset(
     (
@@ -152,7 +154,8 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, ClientError):
         return _status_of(error) >= 500 or _status_of(error) == 429 or code_of(error) in _THROTTLED
     return isinstance(error, (HTTPClientError, OSError)) or (
-        isinstance(error, BotoCoreError) and type(error).__name__ in ("ConnectionError", "ResponseParserError")
+        isinstance(error, BotoCoreError)
+        and type(error).__name__ in ("ConnectionError", "ResponseParserError")
     )
 
 

@@ -1,7 +1,7 @@
 """Leases: a message that was received stays invisible for others as long as it is held here.
 
-SQS (ChangeMessageVisibility): a receipt holds for the visibility timeout, which can be set anew from now on, up to 12 hours
-after the message was received.
+SQS (ChangeMessageVisibility): a receipt holds for the visibility timeout, which can be set anew from now on, up to 12
+hours after the message was received.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ class Leases:
     def _at_its_end(self, held: Held, now: float) -> bool:
         if held.received + LONGEST - now > self._timeout:
             return False
-        logger.error("Message %s of %r is held for 12 hours: SQS gives it to others now", held.message_id, held.target.name)
+        text = "Message %s of %r is held for 12 hours: SQS gives it to others now"
+        logger.error(text, held.message_id, held.target.name)
         self.drop(held)
         return True
 
@@ -123,7 +124,9 @@ class Leases:
                 Entries=entries_of(group, VisibilityTimeout=int(self._timeout)),
             )
         except Exception as exc:
-            logger.warning("Visibility of %d messages of %r not extended yet: %s", len(group), target.name, exc)
+            logger.warning(
+                "Visibility of %d messages of %r not extended yet: %s", len(group), target.name, exc
+            )
             for one in group:  # before its end there is another try
                 one.extend_at = now + self._timeout / 8
             return
@@ -164,6 +167,11 @@ class Leases:
                 continue
             for entry in answer.get("Failed", ()):
                 level = logger.info if is_lost_receipt(entry.get("Code", "")) else logger.warning
-                level("Message of %r not given back: %s %s", target.name, entry.get("Code"), entry.get("Message"))
+                level(
+                    "Message of %r not given back: %s %s",
+                    target.name,
+                    entry.get("Code"),
+                    entry.get("Message"),
+                )
         if failure is not None:
             raise failure

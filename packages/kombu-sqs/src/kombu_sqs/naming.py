@@ -1,7 +1,7 @@
 """Names: a kombu queue or exchange to the name of an SQS queue or SNS topic, and back. Pure.
 
-SQS (CreateQueue) allows 80 characters: letters, digits, ``-`` and ``_``, and the suffix ``.fifo``. As since kombu 3 a dot
-becomes ``-`` and any other character ``_``, so two names may become one.
+SQS (CreateQueue) allows 80 characters: letters, digits, ``-`` and ``_``, and the suffix ``.fifo``. As in earlier
+versions a dot becomes ``-`` and any other character ``_``, so two names may become one.
 """
 
 from __future__ import annotations

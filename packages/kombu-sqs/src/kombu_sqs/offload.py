@@ -1,7 +1,7 @@
 """Claim check: a body over the size limit is kept in a store, and the message says where.
 
-A store is any object with ``put``, ``get`` and ``delete``; :class:`S3Store` is one. What is kept is deleted when the message
-is acknowledged.
+A store is any object with ``put``, ``get`` and ``delete``; :class:`S3Store` is one. What is kept is deleted when the
+message is acknowledged.
 """
 
 from __future__ import annotations
@@ -101,7 +101,11 @@ def claim(
         "content-type": message["content-type"],
         "content-encoding": message["content-encoding"],
         "headers": {},
-        "properties": {PROPERTY: key, SHARED: shared, "delivery_tag": message["properties"].get("delivery_tag")},
+        "properties": {
+            PROPERTY: key,
+            SHARED: shared,
+            "delivery_tag": message["properties"].get("delivery_tag"),
+        },
     }
 
 

@@ -64,4 +64,6 @@ class QoS(VirtualQoS):
         try:
             super().restore_unacked_once(stderr)
         except AMQPError as exc:
-            logger.warning("Messages were not given back and stay invisible until their time is over: %s", exc)
+            logger.warning(
+                "Messages were not given back and stay invisible until their time is over: %s", exc
+            )

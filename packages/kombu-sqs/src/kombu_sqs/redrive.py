@@ -1,4 +1,4 @@
-"""A queue with ``x-dead-letter-exchange`` gets a redrive policy: so what kills its consumers ends among the dead letters."""
+"""A queue with ``x-dead-letter-exchange`` gets a redrive policy: what kills its consumers becomes a dead letter."""
 
 from __future__ import annotations
 

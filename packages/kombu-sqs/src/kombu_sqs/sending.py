@@ -69,7 +69,9 @@ class Sender:
         self._base64 = options.format == "base64"
         self._raw = options.format == "raw"
 
-    def send(self, queue: str, message: dict[str, Any], batch: Batch | None, delay: int | None = None) -> None:
+    def send(
+        self, queue: str, message: dict[str, Any], batch: Batch | None, delay: int | None = None
+    ) -> None:
         """Send the message, or keep it in the batch.
 
         Raises:
@@ -86,7 +88,9 @@ class Sender:
 
     # -- preparing -----------------------------------------------------------------------------------------
 
-    def prepare(self, target: Target, message: dict[str, Any], delay: int | None) -> tuple[int, dict[str, Any]]:
+    def prepare(
+        self, target: Target, message: dict[str, Any], delay: int | None
+    ) -> tuple[int, dict[str, Any]]:
         """The size of a message in bytes, and the request without the queue's URL."""
         properties = message["properties"]
         if delay is None and not self._raw and not target.fifo and OUTSIDE.isdisjoint(properties):
@@ -107,7 +111,10 @@ class Sender:
             text = encode(ticket, self._base64)
             size = len(text)
             if self._raw:  # there no body is looked into unless an attribute says so
-                request["MessageAttributes"] = {**extra, offload.PROPERTY: {"DataType": "String", "StringValue": "1"}}
+                request["MessageAttributes"] = {
+                    **extra,
+                    offload.PROPERTY: {"DataType": "String", "StringValue": "1"},
+                }
         request["MessageBody"] = text
         if target.fifo:
             request["MessageGroupId"] = str(properties.get("MessageGroupId") or "default")

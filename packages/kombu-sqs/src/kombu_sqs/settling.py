@@ -135,7 +135,9 @@ class Settler:
             else:
                 self._keep([one])
             results.append((one.message_id, str(entry.get("Code")), str(entry.get("Message", ""))))
-            logger.error("Message %s of %r is not deleted: %s", one.message_id, target.name, entry.get("Code"))
+            logger.error(
+                "Message %s of %r is not deleted: %s", one.message_id, target.name, entry.get("Code")
+            )
         return results
 
     def _keep(self, group: list[Held]) -> None:
@@ -148,6 +150,4 @@ class Settler:
 
 def _not_deleted(failed: list[tuple[str, str, str]]) -> SettleError:
     shown = "; ".join(f"{message}: {code} {text}".strip() for message, code, text in failed[:3])
-    return SettleError(
-        f"{len(failed)} messages were not deleted and may come again: {shown}", tuple(failed)
-    )
+    return SettleError(f"{len(failed)} messages were not deleted and may come again: {shown}", tuple(failed))

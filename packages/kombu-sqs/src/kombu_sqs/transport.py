@@ -63,7 +63,9 @@ class Transport(virtual.Transport):
         self.polling_interval = options.idle_pause
         self._evented = False
         if options.supports_fanout:
-            self.implements = self.implements.extend(exchange_type=frozenset({"direct", "fanout", "headers", "topic"}))
+            self.implements = self.implements.extend(
+                exchange_type=frozenset({"direct", "fanout", "headers", "topic"})
+            )
 
     @property
     def global_state(self) -> virtual.BrokerState:
@@ -137,6 +139,8 @@ class Transport(virtual.Transport):
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until a message comes, or another thread calls :meth:`wake`."""
+        if self.session.clients.closing.is_set():
+            raise exceptions.RecoverableConnectionError("the connection is closed: connect again")
         self.sleeping = True
         try:
             # (looked at after saying so, since another thread may just have made room)

@@ -1,8 +1,8 @@
 """A blocking fetch made into a readable descriptor: for backends that are asked and answer in their own time.
 
-Each source (a queue, as a rule) has a thread, which fetches only while something is wanted from it. What it brought waits
-here; the descriptor is readable when something came, so a plain loop, kombu's event loop and asyncio can all wait
-for it.
+Each source (a queue, as a rule) has a thread, which fetches only while something is wanted from it. What it brought
+waits here; the descriptor is readable when something came, so a plain loop, kombu's event loop and asyncio can all
+wait for it.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ class Pump(Generic[T]):
             return self._open()[0].fileno()
 
     def _open(self) -> tuple[socket.socket, socket.socket]:
+        if self._closed:
+            raise ValueError("the pump is closed: nothing comes from it any more")
         if self._pair is None:
             self._pair = socket.socketpair()
             for end in self._pair:
@@ -105,7 +107,11 @@ class Pump(Generic[T]):
                     self._pair[0].recv(16)
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until the descriptor is readable, and clear it; False after ``timeout`` seconds (None: no limit)."""
+        """Wait until the descriptor is readable, and clear it; False after ``timeout`` seconds (None: no limit).
+
+        Raises:
+            ValueError: the pump is closed.
+        """
         if self._poller is None:
             with self._changed:
                 self._open()
