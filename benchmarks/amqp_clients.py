@@ -1,38 +1,55 @@
-"""kombu on RabbitMQ against the other Python clients: CPU and wall time of the client, message by message.
+"""The Python clients of RabbitMQ, each doing the same jobs in its own best way; one measurement a process.
 
-    python benchmarks/amqp_clients.py [amqp://...] [--python NAME=INTERPRETER ...] [--messages N] [--rounds N]
+    python amqp_clients.py CLIENT JOB MESSAGES amqp://...
 
-Clients: ``kombu`` (whatever version its interpreter has), ``py-amqp``, ``pika``, ``amqpstorm``, ``aio-pika``. Each is
-measured by the interpreter given for it, so that versions can be compared in one run, such as
-``--python kombu=.venv/bin/python --python kombu-5.7=/venvs/old/bin/python --python pika=/venvs/peers/bin/python``.
-Each measurement is a process of its own and the clients take turns; the figures are medians. 1 KB bodies, a named
-exchange, persistent messages; ``confirm`` waits for each message, ``confirms`` for many at once, where a client can.
+prints the client's version, and its CPU and wall time for each message in seconds. ``amqp_run.py`` prepares the broker
+and lets the clients take turns. 1 KB bodies that are encoded already, a named exchange, persistent messages.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import gc
 import json
-import statistics
-import subprocess
 import sys
 import time
+from importlib.metadata import version
 from typing import Any
 
-SCENARIOS = ("publish", "consume100", "consume1", "no_ack", "roundtrip", "confirm", "confirms")
-NAME = "kombu.bench.clients"
+NAME = "kombu.bench"
 BODY = b'{"text": "%s"}' % (b"x" * 1000)
 PROPERTIES = {"content_type": "application/json", "content_encoding": "utf-8", "delivery_mode": 2}
-BATCH = 100
+#: Messages that are confirmed together, where a client can: kombu's batch, and what aio-pika's documentation advises.
+BATCH, GATHERED = 100, 50
 
 
 class Client:
-    """One client; a method for each scenario, or None where it cannot do that."""
-
-    confirms: Any = None
+    """One client; ``confirm`` has the broker confirm what is published."""
 
     def __init__(self, url: str, confirm: bool) -> None:
+        raise NotImplementedError
+
+    def publish(self, count: int) -> None:
+        """Publish one message after the other, each confirmed if that was asked for."""
+        raise NotImplementedError
+
+    def confirm(self, count: int) -> None:
+        """Publish and have all confirmed, in the fastest way that the client offers."""
+        self.publish(count)
+
+    def arrived(self) -> None:
+        """Ask the broker something, so that all that was published before has come to it."""
+        raise NotImplementedError
+
+    def consume(self, count: int, prefetch: int) -> None:
+        """Receive and acknowledge; without acknowledgements when ``prefetch`` is 0."""
+        raise NotImplementedError
+
+    def roundtrip(self, count: int) -> None:
+        """Publish one and wait until it is there, again and again; without acknowledgements."""
+        raise NotImplementedError
+
+    def close(self) -> None:
         raise NotImplementedError
 
 
@@ -45,18 +62,21 @@ class Kombu(Client):
         exchange = Exchange(NAME, durable=True)
         self.queue = Queue(NAME, exchange, NAME)(self.channel)
         self.producer = Producer(self.channel, exchange=exchange, routing_key=NAME, auto_declare=False)
-        if hasattr(self.producer, "batch"):
-            self.confirms = self._confirms
 
     def publish(self, count: int) -> None:
         publish = self.producer.publish
         for _ in range(count):
             publish(BODY, content_type="application/json", content_encoding="utf-8")
 
-    def _confirms(self, count: int) -> None:
+    def confirm(self, count: int) -> None:
+        if not hasattr(self.producer, "batch"):
+            return self.publish(count)
         for _ in range(count // BATCH):
             with self.producer.batch(BATCH):
                 self.publish(BATCH)
+
+    def arrived(self) -> None:
+        self.queue.queue_declare(passive=True)
 
     def consume(self, count: int, prefetch: int) -> None:
         from kombu import Consumer
@@ -102,6 +122,9 @@ class PyAmqp(Client):
             message = self.amqp.Message(BODY, **PROPERTIES, application_headers={}, priority=0)
             self.channel.basic_publish(message, exchange=NAME, routing_key=NAME)
 
+    def arrived(self) -> None:
+        self.channel.queue_declare(NAME, passive=True)
+
     def consume(self, count: int, prefetch: int) -> None:
         left = count
 
@@ -143,6 +166,9 @@ class Pika(Client):
         for _ in range(count):
             self.channel.basic_publish(NAME, NAME, BODY, self.pika.BasicProperties(**PROPERTIES))
 
+    def arrived(self) -> None:
+        self.channel.queue_declare(NAME, passive=True)
+
     def consume(self, count: int, prefetch: int) -> None:
         left = count
         self.channel.basic_qos(prefetch_count=prefetch)
@@ -176,6 +202,9 @@ class AmqpStorm(Client):
         for _ in range(count):
             self.channel.basic.publish(BODY, NAME, NAME, properties=dict(PROPERTIES))
 
+    def arrived(self) -> None:
+        self.channel.queue.declare(NAME, passive=True)
+
     def consume(self, count: int, prefetch: int) -> None:
         left = count
 
@@ -188,7 +217,7 @@ class AmqpStorm(Client):
         self.channel.basic.qos(prefetch)
         self.channel.basic.consume(on_message, NAME, no_ack=not prefetch)
         while left > 0:
-            self.channel.process_data_events()
+            self.channel.process_data_events(auto_decode=False)
 
     def roundtrip(self, count: int) -> None:
         got: list[Any] = []
@@ -196,123 +225,106 @@ class AmqpStorm(Client):
         for number in range(1, count + 1):
             self.publish(1)
             while len(got) < number:
-                self.channel.process_data_events()
+                self.channel.process_data_events(auto_decode=False)
 
     def close(self) -> None:
         self.connection.close()
 
 
 class AioPika(Client):
-    """Publishing only: fifty at a time for ``confirms``, as its documentation advises."""
-
-    consume: Any = None
-    roundtrip: Any = None
-
     def __init__(self, url: str, confirm: bool) -> None:
         import aio_pika
 
-        async def connect() -> tuple[Any, Any]:
-            connection = await aio_pika.connect(url)
-            channel = await connection.channel(publisher_confirms=confirm)
-            return connection, await channel.get_exchange(NAME)
+        async def connect() -> None:
+            self.connection = await aio_pika.connect(url)
+            self.channel = await self.connection.channel(publisher_confirms=confirm)
+            self.exchange = await self.channel.get_exchange(NAME)
+            self.queue = await self.channel.get_queue(NAME)
 
-        self.loop = asyncio.new_event_loop()
-        self.connection, self.exchange = self.loop.run_until_complete(connect())
         self.message = lambda: aio_pika.Message(BODY, **PROPERTIES)
+        self.loop = asyncio.new_event_loop()
+        self.run = self.loop.run_until_complete
+        self.run(connect())
+
+    async def _publish(self) -> None:
+        await self.exchange.publish(self.message(), NAME)
 
     def publish(self, count: int) -> None:
         async def one_by_one() -> None:
             for _ in range(count):
-                await self.exchange.publish(self.message(), NAME)
+                await self._publish()
 
-        self.loop.run_until_complete(one_by_one())
+        self.run(one_by_one())
 
-    def confirms(self, count: int) -> None:
+    def confirm(self, count: int) -> None:
         async def together() -> None:
-            for _ in range(count // 50):
-                await asyncio.gather(*(self.exchange.publish(self.message(), NAME) for _ in range(50)))
+            for _ in range(count // GATHERED):
+                await asyncio.gather(*(self._publish() for _ in range(GATHERED)))
 
-        self.loop.run_until_complete(together())
+        self.run(together())
+
+    def arrived(self) -> None:
+        self.run(self.channel.declare_queue(NAME, passive=True))
+
+    def consume(self, count: int, prefetch: int) -> None:
+        left = count
+        done = asyncio.Event()
+
+        async def on_message(message: Any) -> None:
+            nonlocal left
+            left -= 1
+            if prefetch:
+                await message.ack()
+            if not left:
+                done.set()
+
+        async def receive() -> None:
+            await self.channel.set_qos(prefetch)
+            await self.queue.consume(on_message, no_ack=not prefetch)
+            await done.wait()
+
+        self.run(receive())
+
+    def roundtrip(self, count: int) -> None:
+        got: asyncio.Queue[Any] = asyncio.Queue()
+
+        async def there_and_back() -> None:
+            await self.queue.consume(got.put, no_ack=True)
+            for _ in range(count):
+                await self._publish()
+                await got.get()
+
+        self.run(there_and_back())
 
     def close(self) -> None:
-        self.loop.run_until_complete(self.connection.close())
+        self.run(self.connection.close())
 
 
-CLIENTS = {"kombu": Kombu, "py-amqp": PyAmqp, "pika": Pika, "amqpstorm": AmqpStorm, "aio-pika": AioPika}
+CLIENTS = {
+    "kombu": (Kombu, "kombu-core"),
+    "kombu-5.7": (Kombu, "kombu"),
+    "py-amqp": (PyAmqp, "amqp"),
+    "pika": (Pika, "pika"),
+    "amqpstorm": (AmqpStorm, "amqpstorm"),
+    "aio-pika": (AioPika, "aio-pika"),
+}
 
 
-def client_of(name: str) -> type[Any]:
-    return CLIENTS[name] if name in CLIENTS else CLIENTS[name.rsplit("-", 1)[0]]
-
-
-def measure(name: str, scenario: str, url: str, count: int) -> None:
-    """One measurement, in the broker as ``prepare`` left it."""
-    client = client_of(name)(url, scenario.startswith("confirm"))
-    consuming = scenario.startswith(("consume", "no_ack"))
-    work = getattr(client, {"confirm": "publish"}.get(scenario, "consume" if consuming else scenario))
-    if work is None:
-        print(json.dumps(None))
-        client.close()
-        return
-    arguments = (count, int(scenario[7:] or 0) if scenario != "no_ack" else 0) if consuming else (count,)
+def measure(name: str, job: str, count: int, url: str) -> dict[str, Any]:
+    """CPU and wall seconds for each message."""
+    kind, distribution = CLIENTS[name]
+    client = kind(url, job == "confirm")
+    gc.collect()
     wall, cpu = time.perf_counter(), time.process_time()
-    work(*arguments)
+    if job.startswith("consume_") or job == "no_ack":
+        client.consume(count, int(job.removeprefix("consume_")) if job != "no_ack" else 0)
+    else:
+        getattr(client, job)(count)
+        client.arrived()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    print(json.dumps({"cpu": cpu / count * 1e6, "rate": count / wall}))
     client.close()
-
-
-def prepare(channel: Any, messages: int) -> None:
-    """An exchange with one queue of so many messages."""
-    import amqp
-
-    channel.queue_delete(NAME)
-    channel.exchange_declare(NAME, "direct", durable=True, auto_delete=False)
-    channel.queue_declare(NAME, durable=True, auto_delete=False)
-    channel.queue_bind(NAME, NAME, NAME)
-    for _ in range(messages):
-        channel.basic_publish(amqp.Message(BODY, **PROPERTIES), exchange=NAME, routing_key=NAME)
-    while channel.queue_declare(NAME, passive=True).message_count < messages:
-        time.sleep(0.05)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("url", nargs="?", default="amqp://guest:guest@127.0.0.1:5672/%2F")
-    parser.add_argument("--python", action="append", default=[], metavar="NAME=INTERPRETER")
-    parser.add_argument("--messages", type=int, default=10000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", default=SCENARIOS)
-    parser.add_argument("--measure", nargs=2, metavar=("CLIENT", "SCENARIO"))
-    args = parser.parse_args()
-    if args.measure:
-        measure(*args.measure, args.url, args.messages)
-        return
-    pythons = dict(choice.split("=", 1) for choice in args.python)
-    pythons = pythons or {"kombu": sys.executable, "py-amqp": sys.executable}
-    helper = PyAmqp(args.url, False)
-    print("CPU us a message, messages a second")
-    print(f"{'':12}" + "".join(f"{name:>20}" for name in pythons))
-    for scenario in args.only:
-        count = args.messages // 10 if scenario in ("roundtrip", "confirm") else args.messages
-        results: dict[str, list[dict[str, float]]] = {name: [] for name in pythons}
-        for _ in range(args.rounds):
-            for name, python in pythons.items():
-                prepare(helper.channel, count if scenario.startswith(("consume", "no_ack")) else 0)
-                command = [python, __file__, args.url, "--messages", str(count), "--measure", name, scenario]
-                out = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300).stdout)
-                if out:
-                    results[name].append(out)
-        cells = (
-            f"{statistics.median(r['cpu'] for r in runs):10.1f}{statistics.median(r['rate'] for r in runs):10.0f}"
-            if runs else f"{'-':>20}"
-            for runs in results.values()
-        )  # fmt: skip
-        print(f"{scenario:12}" + "".join(cells), flush=True)
-    helper.channel.queue_delete(NAME)
-    helper.channel.exchange_delete(NAME)
-    helper.close()
+    return {"version": version(distribution), "cpu": cpu / count, "wall": wall / count}
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])))

@@ -1,10 +1,10 @@
-"""The rows of the table: which figure of which scenario, and what it has to reach."""
+"""The rows of the table: which figure of which scenario, and what it has to reach; goals against AMQP clients."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ("ROWS", "SCENARIOS", "Row")
+__all__ = ("AMQP_GOALS", "AMQP_JOBS", "ROWS", "SCENARIOS", "AmqpGoal", "Row")
 
 
 class Row(NamedTuple):
@@ -79,3 +79,40 @@ ROWS = (
 
 #: In the order of the table.
 SCENARIOS = tuple(dict.fromkeys(row.figure.partition(".")[0] for row in ROWS))
+
+
+class AmqpGoal(NamedTuple):
+    """What this tree has to reach in a job of ``amqp_clients.py``, against one of the other clients."""
+
+    job: str
+    client: str
+    #: How many times less CPU time a message.
+    cpu: float | None = None
+    #: How many times as many messages a second.
+    rate: float | None = None
+
+
+#: The jobs and their messages.
+AMQP_JOBS = {
+    "publish": 5000,
+    "consume_1": 5000,
+    "consume_10": 5000,
+    "consume_100": 5000,
+    "no_ack": 5000,
+    "confirm": 2000,
+    "roundtrip": 2000,
+}
+
+AMQP_GOALS = (
+    AmqpGoal("publish", "kombu-5.7", cpu=4),
+    AmqpGoal("publish", "kombu-5.7", rate=1.6),
+    AmqpGoal("publish", "py-amqp", cpu=3),
+    AmqpGoal("consume_1", "kombu-5.7", cpu=2.5),
+    AmqpGoal("consume_1", "py-amqp", rate=1.2),
+    AmqpGoal("consume_100", "kombu-5.7", cpu=5),
+    AmqpGoal("consume_100", "kombu-5.7", rate=2.5),
+    AmqpGoal("consume_100", "py-amqp", rate=2),
+    AmqpGoal("confirm", "kombu-5.7", rate=4),
+    AmqpGoal("confirm", "aio-pika", rate=1),
+    AmqpGoal("roundtrip", "py-amqp", rate=1),
+)

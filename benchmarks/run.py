@@ -10,16 +10,18 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 
+import amqp_run
 import pyperf
 from fauxqs import running
-from goals import ROWS, SCENARIOS, Row
+from goals import AMQP_JOBS, ROWS, SCENARIOS, Row
+from processes import spawn
 
-HERE = Path(__file__).resolve().parent
+#: Scenarios against a broker, ``amqp_publish`` and so on, by the clients' job.
+AMQP = {f"amqp_{job}": job for job in AMQP_JOBS}
 API = "from kombu import Connection, Exchange, Queue, Producer, Consumer, __version__"
 
 #: Samples by side and ``scenario.figure``.
@@ -29,35 +31,39 @@ Samples = dict[tuple[str, str], list[float]]
 def main() -> int:
     """The exit status: 1 when a goal is missed."""
     options = arguments()
-    environments = {"old": options.old, "new": options.new, "floor": options.new}
+    environments = {"old": options.old, "new": options.new, "floor": options.new, "peers": options.peers}
+    chosen = options.scenario or [*SCENARIOS, *AMQP]
     for side in ("old", "new"):  # which also has the bytecode written
         code = f"{API}; print(__version__); Connection('memory://').connect()"
         print(f"{side}: kombu {spawn(environments[side], '-c', code).strip()}, {environments[side]}")
     with running(options.fauxqs) as port:
-        scenarios = options.scenario or list(SCENARIOS)
-        if port is None:
-            left_out = [name for name in scenarios if name.startswith("sqs_")]
-            scenarios = [name for name in scenarios if name not in left_out]
-            print(f"left out, because fauxqs is not installed: {' '.join(left_out)}" if left_out else "")
+        if port is None and (left_out := [name for name in chosen if name.startswith("sqs_")]):
+            print(f"left out, because fauxqs is not installed: {' '.join(left_out)}")
+            chosen = [name for name in chosen if name not in left_out]
         os.environ["KOMBU_BENCH_SQS"] = str(port)
-        samples = measure(environments, scenarios, options.rounds)
+        samples = measure(environments, [name for name in chosen if name in SCENARIOS], options.rounds)
     medians = {key: statistics.median(values) for key, values in samples.items()}
     table = [compared(row, medians) for row in ROWS if ("new", row.figure) in medians]
-    show(table)
+    if table:
+        show(table)
+    jobs = [AMQP[name] for name in chosen if name in AMQP]
+    amqp = amqp_run.compare(environments, jobs, options.rounds, options.amqp) if jobs else {"goals": []}
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"\nmedians of {options.rounds} processes each; load average {load} on {os.cpu_count()} CPUs")
     if options.json:
-        Path(options.json).write_text(json.dumps({"rows": table, "samples": nested(samples)}, indent=1))
+        Path(options.json).write_text(
+            json.dumps({"rows": table, "samples": nested(samples), "amqp": amqp}, indent=1)
+        )
     for side in ("old", "new") if options.pyperf else ():
         suite(samples, side).dump(f"{options.pyperf}-{side}.json", replace=True)
-    return int(any(row["met"] is False for row in table))
+    return int(any(row["met"] is False for row in [*table, *amqp["goals"]]))
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="This tree against Kombu 5.7, in one run."
     )
-    parser.add_argument("scenario", nargs="*", help=f"which; default: all of {' '.join(SCENARIOS)}")
+    parser.add_argument("scenario", nargs="*", help=f"which; default: all of {' '.join([*SCENARIOS, *AMQP])}")
     parser.add_argument("--rounds", type=int, default=7, help="processes for each side and scenario (7)")
     parser.add_argument("--json", metavar="FILE", help="write the table and all samples there")
     parser.add_argument(
@@ -65,21 +71,14 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--old", default=sys.executable, help="interpreter that has kombu 5.7")
     parser.add_argument("--new", default=sys.executable, help="interpreter that has this tree")
+    parser.add_argument("--peers", default=sys.executable, help="interpreter that has the other AMQP clients")
+    parser.add_argument("--amqp", metavar="URL", help="a broker to measure with; default: a private RabbitMQ")
     parser.add_argument("--fauxqs", type=Path, default=Path(".bench/fauxqs"), help="where fauxqs is installed")
     options = parser.parse_args()
-    unknown = set(options.scenario) - set(SCENARIOS)
+    unknown = set(options.scenario) - {*SCENARIOS, *AMQP}
     if unknown:
-        parser.error(f"no scenario {' '.join(unknown)}: there are {' '.join(SCENARIOS)}")
+        parser.error(f"no scenario {' '.join(unknown)}: there are {' '.join([*SCENARIOS, *AMQP])}")
     return options
-
-
-def spawn(python: str, *command: str) -> str:
-    """What a fresh interpreter prints; bytecode is used as it would be in production."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = subprocess.run([python, *command], env=clean, cwd=HERE, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{python} {' '.join(command)} failed:\n{done.stderr}")
-    return done.stdout
 
 
 def measure(environments: dict[str, str], scenarios: list[str], rounds: int) -> Samples:
@@ -89,9 +88,11 @@ def measure(environments: dict[str, str], scenarios: list[str], rounds: int) -> 
         for turn in range(rounds):
             if sys.stderr.isatty():
                 print(f"\r{scenario} {turn + 1}/{rounds}".ljust(40), end="", file=sys.stderr, flush=True)
-            for side, python in environments.items():
+            for side in ("old", "new", "floor"):
                 role = "floor" if side == "floor" else "kombu"
-                for name, value in json.loads(spawn(python, f"scenarios/{scenario}.py", role)).items():
+                for name, value in json.loads(
+                    spawn(environments[side], f"scenarios/{scenario}.py", role)
+                ).items():
                     samples[side, f"{scenario}.{name}"].append(float(value))
     return samples
 

@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = ("FAULTS", "Proxy")
 
-FAULTS = ("rst", "fin", "pause", "hold", "blackhole")
+FAULTS = ("rst", "fin", "pause", "hold", "blackhole", "dead")
 
 
 class _Pair:
@@ -23,6 +23,7 @@ class _Pair:
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
         self.waiting: dict[socket.socket, bytes] = {client: b"", server: b""}
+        self.dead = False
 
     def other(self, sock: socket.socket) -> socket.socket:
         return self.server if sock is self.client else self.client
@@ -70,7 +71,11 @@ class Proxy:
     # -- failing
 
     def fail(self, fault: str) -> None:
-        """Do it now, to every connection; ``pause``, ``hold`` and ``blackhole`` last until :meth:`heal`."""
+        """Do it now, to every connection; ``pause``, ``hold`` and ``blackhole`` last until :meth:`heal`.
+
+        After ``dead`` the connections there are stay open for ever and nothing comes through them, as when a router
+        has forgotten them; new ones work.
+        """
         with self._lock:
             self._fail(fault)
         self._poke()
@@ -95,6 +100,9 @@ class Proxy:
             self._end(reset=fault == "rst")
         elif fault in ("pause", "hold", "blackhole"):
             self._mode = fault
+        elif fault == "dead":
+            for pair in self._pairs:
+                pair.dead = True
         else:
             raise ValueError(f"{fault!r} is none of {', '.join(FAULTS)}")
 
@@ -163,7 +171,7 @@ class Proxy:
         chunk = sock.recv(65536)
         if not chunk:
             return self._drop(pair)
-        if self._mode == "blackhole":
+        if self._mode == "blackhole" or pair.dead:
             return
         if self._cut is not None:
             count, fault = self._cut

@@ -42,14 +42,20 @@ class RabbitMQ:
     Arguments:
         settings: further lines of ``rabbitmq.conf``.
         tls: ``certfile``, ``keyfile`` and ``cafile`` for a TLS listener on ``tls_port``.
+        management: with the management plugin, on ``management_port``.
     """
 
     def __init__(
-        self, directory: str | Path, settings: str = "", tls: dict[str, str] | None = None
+        self,
+        directory: str | Path,
+        settings: str = "",
+        tls: dict[str, str] | None = None,
+        management: bool = False,
     ) -> None:
         self.directory = Path(directory)
         self.settings = settings
         self.tls = tls
+        self.management = management
         self.state: dict[str, Any] = {}
         if self._state_file.exists():
             self.state = json.loads(self._state_file.read_text())
@@ -67,6 +73,10 @@ class RabbitMQ:
         return int(self.state["tls_port"])
 
     @property
+    def management_port(self) -> int:
+        return int(self.state["management_port"])
+
+    @property
     def pid(self) -> int:
         """The process that serves; its group has the port mapper and helpers as well."""
         return int(self.state["pid"])
@@ -81,7 +91,7 @@ class RabbitMQ:
         """Start it, on the ports it had before if it had any, and wait until it answers."""
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self.state:
-            ports = ("port", "tls_port", "dist_port", "epmd_port")
+            ports = ("port", "tls_port", "management_port", "dist_port", "epmd_port")
             self.state = {name: free_port() for name in ports}
             self.state["node"] = f"kombu{self.state['port']}@localhost"
         self._write_configuration()
@@ -164,9 +174,12 @@ class RabbitMQ:
         """Run an Erlang expression in the broker."""
         return self.ctl("eval", expression)
 
-    def alarm(self, on: bool) -> None:
-        """Raise or clear the memory alarm, as when the broker is short of memory."""
-        self.ctl("set_vm_memory_high_watermark", "0.0000001" if on else "0.6")
+    def alarm(self, on: bool, resource: str = "memory") -> None:
+        """Raise or clear an alarm, as when the broker is short of ``memory`` or ``disk``."""
+        if resource == "disk":
+            self.ctl("set_disk_free_limit", str(10**15) if on else str(10**6))
+        else:
+            self.ctl("set_vm_memory_high_watermark", "0.0000001" if on else "0.6")
 
     # -- how
 
@@ -212,9 +225,12 @@ class RabbitMQ:
                 "ssl_options.verify = verify_peer",
                 "ssl_options.fail_if_no_peer_cert = false",
             ]
+        plugins = ["rabbitmq_auth_mechanism_ssl"] if self.tls else []
+        if self.management:
+            lines += ["management.tcp.ip = 127.0.0.1", f"management.tcp.port = {self.management_port}"]
+            plugins.append("rabbitmq_management")
         (self.directory / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
-        plugins = "rabbitmq_auth_mechanism_ssl" if self.tls else ""
-        (self.directory / "enabled_plugins").write_text(f"[{plugins}].\n")
+        (self.directory / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
         (self.directory / "env.conf").write_text("")
 
     def _await_listening(self) -> None:

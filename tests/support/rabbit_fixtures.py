@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def _require_rabbitmq() -> None:
+def require_rabbitmq() -> None:
     if not installed():
         missing = "rabbitmq-server is not installed (Debian: apt-get install rabbitmq-server)"
         if os.environ.get("CI"):
@@ -40,7 +40,7 @@ def _require_rabbitmq() -> None:
 @pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
     """A broker that tests share: nobody stops, pauses or blocks it."""
-    _require_rabbitmq()
+    require_rabbitmq()
     shared = RabbitMQ(SHARED)
     if shared.alive():
         yield shared
@@ -57,7 +57,7 @@ def amqp_url(rabbitmq: RabbitMQ) -> str:
 
 @pytest.fixture(scope="session")
 def _victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    _require_rabbitmq()
+    require_rabbitmq()
     broker = RabbitMQ(tmp_path_factory.mktemp("victim")).start()
     yield broker
     broker.remove()

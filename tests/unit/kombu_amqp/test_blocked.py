@@ -1,4 +1,4 @@
-"""A broker that is short of memory blocks publishers (RabbitMQ's connection.blocked)."""
+"""A broker that is short of memory or disk blocks publishers (RabbitMQ's connection.blocked)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from tests.support.rabbit import RabbitMQ
 @pytest.fixture
 def alarmed(victim: RabbitMQ) -> Any:
     yield victim
-    victim.alarm(False)
+    victim.alarm(False, "memory")
+    victim.alarm(False, "disk")
 
 
 def publish(connection: Connection, **options: Any) -> None:
     connection.Producer().publish("hello", routing_key="blocked-queue", **options)
 
 
-@pytest.mark.parametrize("confirm", [False, True])
+@pytest.mark.parametrize(("resource", "confirm"), [("memory", False), ("memory", True), ("disk", True)])
 def test_raises_after_blocked_timeout_and_recovers(
-    alarmed: RabbitMQ, confirm: bool, caplog: pytest.LogCaptureFixture
+    alarmed: RabbitMQ, resource: str, confirm: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Given
     told: list[str] = []
@@ -40,17 +41,17 @@ def test_raises_after_blocked_timeout_and_recovers(
         connection.default_channel.queue_declare("blocked-queue", durable=True, auto_delete=False)
         publish(connection)
         # When
-        alarmed.alarm(True)
+        alarmed.alarm(True, resource)
         # Then: it raises, in time (RabbitMQ says so when it sees the first publish)
         started = monotonic()
-        with pytest.raises(ConnectionBlocked, match="memory") as caught:
+        with pytest.raises(ConnectionBlocked, match=resource) as caught:
             while monotonic() - started < 10:
                 started = monotonic()
                 publish(connection)
         assert isinstance(caught.value, OperationalError)
         assert 0.9 <= monotonic() - started <= 1.2
         # and the state can be read, and was logged
-        assert "memory" in connection.connection.blocked
+        assert resource in connection.connection.blocked
         assert connection.connected
         assert "takes no messages" in caplog.text
         # and a nearer deadline goes first
@@ -59,9 +60,9 @@ def test_raises_after_blocked_timeout_and_recovers(
             publish(connection, timeout=0.3)
         assert monotonic() - started < 0.5
         # When
-        alarmed.alarm(False)
+        alarmed.alarm(False, resource)
         # Then: on the same connection
         publish(connection)
         assert connection.connection.blocked is None
-        assert told[-1] == "unblocked" and "memory" in told[0]
+        assert told[-1] == "unblocked" and resource in told[0]
         assert "takes messages again" in caplog.text

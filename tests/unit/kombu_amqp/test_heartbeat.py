@@ -20,51 +20,45 @@ def busy(seconds: float) -> None:
     Event().wait(seconds)
 
 
-def test_a_long_callback_can_acknowledge(rabbitmq: RabbitMQ) -> None:
-    # Given
-    with Connection(rabbitmq.url, heartbeat=INTERVAL) as connection:
+def test_ten_intervals_without_a_sign_of_the_program(rabbitmq: RabbitMQ) -> None:
+    # Given: a consumer, a producer, and a connection without the thread, which proves that RabbitMQ hangs up
+    # when there are no heartbeats for two intervals
+    confirm = {"confirm_publish": True}
+    unattended = {"background_heartbeat": False}
+    with (
+        Connection(rabbitmq.url, heartbeat=INTERVAL) as connection,
+        Connection(rabbitmq.url, heartbeat=INTERVAL, transport_options=confirm) as idle,
+        Connection(rabbitmq.url, heartbeat=INTERVAL, transport_options=unattended) as lost,
+    ):
         channel = connection.default_channel
         queue = channel.queue_declare("", exclusive=True).queue
         assert connection.get_heartbeat_interval() == INTERVAL
+        idle.default_channel.queue_declare("idle", exclusive=True)
+        producer = idle.Producer()
+        first = idle.connection
+        lost.connect()
         done = []
 
         def callback(message: object) -> None:
-            # When: RabbitMQ gives up after two intervals without a sign
-            busy(5 * INTERVAL)
+            # When
+            busy(10 * INTERVAL)
             channel.basic_ack(channel.message_to_python(message).delivery_tag)
             done.append(message)
 
         channel.basic_consume(queue, callback=callback)
         channel.basic_publish(channel.prepare_message(b"x"), routing_key=queue)
         connection.drain_events(timeout=5)
-        # Then
+        # Then: the callback can acknowledge
         assert done
         assert channel.queue_declare(queue, passive=True).message_count == 0
         connection.heartbeat_check()
-
-
-def test_an_idle_producer_publishes_at_the_first_try(rabbitmq: RabbitMQ) -> None:
-    with Connection(
-        rabbitmq.url, heartbeat=INTERVAL, transport_options={"confirm_publish": True}
-    ) as connection:
-        # Given
-        connection.default_channel.queue_declare("idle", exclusive=True)
-        # When
-        busy(4 * INTERVAL)
-        # Then
-        connection.Producer().publish("x", routing_key="idle")
-        assert connection.connected
-
-
-def test_without_them_the_broker_hangs_up(rabbitmq: RabbitMQ) -> None:
-    # Given: the same without the thread, so that the two tests above prove something
-    options = {"background_heartbeat": False}
-    with Connection(rabbitmq.url, heartbeat=INTERVAL, transport_options=options) as connection:
-        connection.connect()
-        busy(4 * INTERVAL)
-        with pytest.raises(connection.connection_errors):
-            connection.default_channel.queue_declare("x", exclusive=True)
-        connection.collect()
+        # and the idle producer publishes at the first try, on the connection it had
+        producer.publish("x", routing_key="idle")
+        assert idle.connection is first and idle.connected
+        # and without the thread both would have failed
+        with pytest.raises(lost.connection_errors):
+            lost.default_channel.queue_declare("x", exclusive=True)
+        lost.collect()
 
 
 @pytest.mark.parametrize("fault", ["pause", "blackhole"])

@@ -56,6 +56,13 @@ def test_confirm_is_claimed_with_the_option() -> None:
     assert Connection("amqp://", transport_options={"confirm_publish": True}).transport.implements.confirm
 
 
+@pytest.mark.parametrize(("value", "confirms"), [("false", False), ("0", False), ("True", True), (None, False)])
+def test_yes_and_no_may_be_text(rabbitmq: RabbitMQ, value: Any, confirms: bool) -> None:
+    with Connection(rabbitmq.url, transport_options={"confirm_publish": value}) as connection:
+        assert connection.connection.confirm_publish is confirms
+        assert connection.transport.implements.confirm is confirms
+
+
 def test_client_properties_reach_the_broker(rabbitmq: RabbitMQ) -> None:
     options = {"client_properties": {"connection_name": "the-name-of-this-test"}}
     with Connection(rabbitmq.url, transport_options=options) as connection:

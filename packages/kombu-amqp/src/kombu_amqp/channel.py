@@ -16,7 +16,7 @@ from amqp import spec
 from kombu.transport.base import StdChannel
 from kombu.utils.uuid import uuid
 from kombu_amqp import errors
-from kombu_amqp.message import Message, Outgoing, delivered
+from kombu_amqp.message import Message, Outgoing, delivered, unreadable
 from kombu_amqp.publish import PublishVerbs
 from kombu_amqp.replies import Waits
 
@@ -277,8 +277,9 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
         routing_key: str,
         properties: dict[str, Any],
         body: bytes,
+        fault: Exception | None = None,
     ) -> None:
-        """A message for a consumer."""
+        """A message for a consumer; ``fault`` is what is wrong with its properties."""
         if self.is_closing:
             return
         tag = self._last_tag = delivery_tag + self._tag_base
@@ -290,6 +291,8 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
             "routing_key": routing_key,
         }
         message = delivered(self.Message, self, body, tag, properties, info)
+        if fault is not None:
+            message.errors = unreadable(fault)
         if self.connection.waiting is None:
             callback = self.callbacks.get(consumer_tag)
             if callback is not None:
@@ -338,7 +341,9 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
 
     def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
         """Acknowledge a delivery."""
-        number = self._current(delivery_tag, "acknowledged")
+        number: int | None = delivery_tag - self._tag_base
+        if delivery_tag <= self._tag_base or self.channel_id is None:
+            number = self._current(delivery_tag, "acknowledged")
         if number is not None:
             self._wire().ack(self.channel_id, number, multiple)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from kombu.exceptions import DecodeError
 from kombu.message import Message as BaseMessage
 
-__all__ = ("Message", "Outgoing", "delivered")
+__all__ = ("Message", "Outgoing", "delivered", "unreadable")
 
 
 class Message(BaseMessage):
@@ -30,6 +31,9 @@ class Message(BaseMessage):
             channel=channel,
             **kwargs,
         )
+        fault = getattr(msg, "fault", None)
+        if fault is not None:
+            self.errors = unreadable(fault)
 
 
 _new = BaseMessage.__new__
@@ -58,6 +62,13 @@ def delivered(
         channel,
     )
     return message
+
+
+def unreadable(fault: Exception) -> list[Any]:
+    """The ``errors`` of a message whose properties are malformed: it can be settled, and not decoded."""
+    error = DecodeError(f"the properties of the message are malformed, so it came without them: {fault}")
+    error.__cause__ = fault
+    return [(DecodeError, error, None)]
 
 
 class Outgoing:

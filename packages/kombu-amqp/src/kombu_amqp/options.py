@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("OPTIONS", "connection_options")
+__all__ = ("OPTIONS", "connection_options", "flag")
 
 logger = getLogger("kombu.transport.pyamqp")
 
@@ -22,9 +22,7 @@ OPTIONS = frozenset(
         "channel_max",
         "client_properties",
         "confirm_publish",
-        "frame_handler",
         "frame_max",
-        "frame_writer",
         "locale",
         "login_response",
         "on_blocked",
@@ -37,6 +35,8 @@ OPTIONS = frozenset(
         "write_timeout",
     )
 )
+
+_FLAGS = frozenset(("background_heartbeat", "confirm_publish"))
 
 #: Read elsewhere: by kombu's connection and by the management interface.
 _ELSEWHERE = frozenset(
@@ -61,9 +61,14 @@ def connection_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
     known = {}
     for name, value in (given or {}).items():
         if name in OPTIONS:
-            known[name] = value
+            known[name] = flag(value) if name in _FLAGS else value
         elif name not in _ELSEWHERE:
             near = get_close_matches(name, sorted(OPTIONS | _ELSEWHERE), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             logger.warning("the transport amqp has no option %r: ignored.%s", name, hint)
     return known
+
+
+def flag(value: Any) -> bool:
+    """Yes or no, which may come as text out of a file of settings."""
+    return value.lower() in ("1", "true", "yes", "on") if isinstance(value, str) else bool(value)

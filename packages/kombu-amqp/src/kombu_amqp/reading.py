@@ -66,20 +66,20 @@ class Reads:
         Raises:
             TimeoutError: ``timeout`` seconds went by.
         """
-        event = self._read_one(None if timeout is None else monotonic() + timeout)
+        event = self._read_one(timeout)
         if event is None:
             raise TimeoutError("timed out")
         return event
 
-    def _read_one(self, until: float | None) -> bool | None:
-        """Handle one event; False when there was none in what came, None when ``until`` has come before anything."""
+    def _read_one(self, seconds: float | None) -> bool | None:
+        """Handle one event; False when there was none in what came, None when nothing came within ``seconds``."""
         transport, wire = self._transport, self.wire
         if transport is None or self.channels is None:
             raise self._closed()
-        if not wire.has_buffered:
-            wire.flush()
-            transport.read_until = until
-            data = transport.receive()
+        if not (wire.events or wire.fault):
+            if wire.held:
+                wire.flush()
+            data = transport.receive(seconds)
             if data is None:
                 return None
             wire.feed(data)
@@ -110,7 +110,8 @@ class Reads:
             ConnectionInUse: another thread waits on this connection.
         """
         limit = remaining(self.read_timeout if timeout is None else timeout)
-        self._take_reading()
+        if not self._reading.acquire(False):
+            raise self._in_use()
         outer, self.waiting = self.waiting, None
         try:
             if self._deferred:
@@ -118,22 +119,19 @@ class Reads:
                 fun(*args)
                 return
             until = None if limit is None else monotonic() + limit
-            while True:
-                event = self._read_one(until)
+            while not (event := self._read_one(limit)):
                 if event is None:
                     raise TimeoutError("timed out")
-                if event:
-                    return
+                limit = _left(until)
         finally:
             self.waiting = outer
             self._reading.release()
 
-    def _take_reading(self) -> None:
-        if not self._reading.acquire(blocking=False):
-            raise errors.ConnectionInUse(
-                "another thread is waiting for the broker on this connection: give each thread a connection of"
-                " its own (kombu.pools)"
-            )
+    def _in_use(self) -> BaseException:
+        return errors.ConnectionInUse(
+            "another thread is waiting for the broker on this connection: give each thread a connection of its own"
+            " (kombu.pools)"
+        )
 
     def defer(self, fun: Callable[..., Any], *args: Any) -> None:
         """Have ``fun(*args)`` called by the next :meth:`drain_events`."""
@@ -158,11 +156,12 @@ class Reads:
         """
         limit = limit_for(timeout, self.reply_timeout)
         until, heard = monotonic() + limit, self.bytes_recv
-        self._take_reading()
+        if not self._reading.acquire(False):
+            raise self._in_use()
         outer, self.waiting = self.waiting, waiter
         try:
             while not done():
-                if self._read_one(until) is None:
+                if self._read_one(_left(until)) is None:
                     error = out_of_time(method, limit)
                     if self.bytes_recv == heard and self.blocked is None and self._transport is not None:
                         self._transport.shut(error)
@@ -205,7 +204,7 @@ class Reads:
             outer, self.waiting = self.waiting, waiter
             until = monotonic() + limit
             try:
-                while self.blocked is not None and self._read_one(until) is not None:
+                while self.blocked is not None and self._read_one(_left(until)) is not None:
                     pass
             finally:
                 self.waiting = outer
@@ -239,3 +238,7 @@ class Reads:
         )
         if self.on_unblocked:
             return self.on_unblocked()
+
+
+def _left(until: float | None) -> float | None:
+    return None if until is None else max(0.0, until - monotonic())

@@ -1,12 +1,15 @@
-"""The socket under a connection: never blocking by itself, so that every wait has an end.
+"""The socket under a connection: every wait has an end.
 
-Reading and writing try first and wait with ``poll`` when there is nothing to do. Writing is for one thread at a
-time (``write_lock``), so heartbeats go out between frames and never inside of one.
+Writing tries first and waits when the kernel takes no more. It is for one thread at a time (``write_lock``), so
+heartbeats go out between frames and never inside of one. Reading waits with the socket's own timeout, which is
+Python's and costs nothing while it stays the same; the descriptor itself never blocks. With TLS, whose object would be
+held while it waits, reading tries first as well.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 import ssl
@@ -19,6 +22,7 @@ from amqp.transport import AMQP_PROTOCOL_HEADER, _AbstractTransport
 from kombu.exceptions import DeadlineExceeded
 from kombu.utils.deadline import remaining
 from kombu_amqp.errors import ConnectionLost, NoReply
+from kombu_amqp.lookup import addresses
 
 if TYPE_CHECKING:
     from kombu_amqp.tls import Tls
@@ -31,6 +35,9 @@ WRITE_TIMEOUT = 30.0
 #: Bytes asked of the kernel at a time.
 CHUNK = 1 << 16
 
+#: Seconds that ``poll`` takes at most (24 days).
+LONGEST = 2e6
+
 _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -39,7 +46,7 @@ def wait_for(sock: Any, writing: bool, seconds: float | None) -> bool:
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLOUT if writing else select.POLLIN)
-        return bool(poll.poll(None if seconds is None else max(0, int(seconds * 1000 + 0.999))))
+        return bool(poll.poll(None if seconds is None else max(0, int(min(seconds, LONGEST) * 1000 + 0.999))))
     ready = select.select([] if writing else [sock], [sock] if writing else [], [], seconds)
     return any(ready)
 
@@ -60,12 +67,13 @@ class Socket(_AbstractTransport):
         super().__init__(host, connect_timeout=connect_timeout, **options)
         self.tls = tls
         self.write_lock = RLock()
+        # Whether writes go by the descriptor, so that the socket's timeout is the reader's alone.
+        self._direct = tls is None and os.name == "posix"
+        self._timeout = 0.0
         # OpenSSL's object is for one thread at a time; reading and writing only ever hold this for a moment.
-        self._io_lock: Any = Lock() if tls is not None else None
+        self._io_lock = Lock()
         #: What to raise in place of "connection lost": set by who shuts the socket down and knows why.
         self.fault: BaseException | None = None
-        #: Moment at which :meth:`receive` stops waiting; None is never.
-        self.read_until: float | None = None
 
     # -- connecting
 
@@ -81,7 +89,7 @@ class Socket(_AbstractTransport):
             if self.tls is not None:
                 self.sock.settimeout(_left(until))
                 self.sock = self.tls.wrap(self.sock, self.host)
-            self.sock.settimeout(0)
+            self.sock.settimeout(self._timeout)
             self.connected = True
             self.write(AMQP_PROTOCOL_HEADER)
         except BaseException:
@@ -93,9 +101,7 @@ class Socket(_AbstractTransport):
 
     def _connect_by(self, until: float | None) -> None:
         error: OSError | None = None
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            self.host, self.port, socket.AF_UNSPEC, socket.SOCK_STREAM, socket.IPPROTO_TCP
-        ):
+        for family, kind, protocol, _, address in addresses(self.host, self.port, until):
             self.sock = socket.socket(family, kind, protocol)
             try:
                 self.sock.settimeout(_left(until))
@@ -109,33 +115,44 @@ class Socket(_AbstractTransport):
 
     # -- reading
 
-    def receive(self) -> bytes | None:
-        """What has come, at most :data:`CHUNK` bytes; None when ``read_until`` has.
+    def receive(self, seconds: float | None) -> bytes | None:
+        """What has come, at most :data:`CHUNK` bytes; None when nothing has within ``seconds`` (None: for ever).
 
         Raises:
             ConnectionLost: the broker closed the connection.
         """
-        while True:
-            sock = self.sock
-            if sock is None or not self.connected:
-                self._raise_lost(None)
-            try:
-                if self._io_lock is None:
-                    chunk = sock.recv(CHUNK)
-                else:
-                    with self._io_lock:
-                        chunk = sock.recv(CHUNK)
-            except _AGAIN as exc:
-                left = None if self.read_until is None else self.read_until - monotonic()
-                if left is not None and left <= 0:
-                    return None
-                wait_for(sock, isinstance(exc, ssl.SSLWantWriteError), left)
-            except (OSError, ValueError) as exc:
-                self._raise_lost(exc)
+        sock = self.sock
+        if sock is None or not self.connected:
+            self._raise_lost(None)
+        limit = LONGEST if seconds is None else seconds
+        try:
+            if self._direct:
+                if limit != self._timeout:
+                    self._timeout = min(max(limit, 0.0), LONGEST)
+                    sock.settimeout(self._timeout)
+                chunk: bytes = sock.recv(CHUNK)
             else:
-                if not chunk:
-                    self._raise_lost(None)
-                return chunk  # type: ignore[no-any-return]
+                chunk = self._try_receive(sock, limit)
+        except (TimeoutError, BlockingIOError) as exc:
+            if exc.errno == errno.ETIMEDOUT:  # the kernel's: the peer's host is gone
+                self._raise_lost(exc)
+            return None if seconds is not None else self.receive(None)
+        except (OSError, ValueError) as exc:
+            self._raise_lost(exc)
+        if not chunk:
+            self._raise_lost(None)
+        return chunk
+
+    def _try_receive(self, sock: Any, limit: float) -> bytes:
+        until = monotonic() + limit
+        while True:
+            try:
+                with self._io_lock:
+                    return sock.recv(CHUNK)  # type: ignore[no-any-return]
+            except _AGAIN as exc:
+                left = until - monotonic()
+                if left <= 0 or not wait_for(sock, isinstance(exc, ssl.SSLWantWriteError), left):
+                    raise TimeoutError from None
 
     # -- writing
 
@@ -150,12 +167,6 @@ class Socket(_AbstractTransport):
         if not lock.acquire(False) and not lock.acquire(timeout=remaining(self._patience) or 0):
             raise NoReply("another thread is still writing to this connection")
         try:
-            self._send(data)
-        finally:
-            lock.release()
-
-    def _send(self, data: Any) -> None:
-        try:
             sent = self._try_send(data)
             if sent != len(data):
                 self._send_rest(memoryview(data)[sent:])
@@ -164,20 +175,22 @@ class Socket(_AbstractTransport):
             raise
         except (OSError, ValueError) as exc:
             self._raise_lost(exc)
+        finally:
+            lock.release()
 
     def try_write(self, data: bytes) -> None:
         """Write ``data`` unless that would have to wait; the caller holds ``write_lock``."""
         sent = self._try_send(data)
         if 0 < sent < len(data):
-            self._send(data[sent:])
+            self.write(data[sent:])
 
     def _try_send(self, data: Any) -> int:
         sock = self.sock
         if sock is None or not self.connected:
             self._raise_lost(None)
         try:
-            if self._io_lock is None:
-                return int(sock.send(data))
+            if self._direct:
+                return os.write(sock.fileno(), data)
             with self._io_lock:
                 return int(sock.send(data))
         except _AGAIN:

@@ -11,8 +11,8 @@ from kombu.transport.base import Transport as BaseTransport
 from kombu.utils.amq_manager import get_manager
 from kombu_amqp import errors
 from kombu_amqp.connection import Connection, _version
-from kombu_amqp.management import Management
-from kombu_amqp.options import connection_options
+from kombu_amqp.management import Management, Manager, credentials
+from kombu_amqp.options import connection_options, flag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ class Transport(BaseTransport):
         super().__init__(client, **kwargs)
         self.default_port = default_port or self.default_port
         self.default_ssl_port = default_ssl_port or self.default_ssl_port
-        if _flag((getattr(client, "transport_options", None) or {}).get("confirm_publish")):
+        if flag((getattr(client, "transport_options", None) or {}).get("confirm_publish")):
             self.implements = self.implements.extend(confirm=True)
 
     @property
@@ -109,9 +109,7 @@ class Transport(BaseTransport):
         for name, default in self.default_connection_params.items():
             if not getattr(client, name, None):
                 setattr(client, name, default)
-        user, secret = client.userid, client.password
-        if client.credential_provider is not None:
-            user, secret = _credentials(client.credential_provider)
+        user, secret = credentials(client)
         host = f"[{client.hostname}]" if ":" in client.hostname else client.hostname
         connection = self.Connection(
             **{
@@ -161,9 +159,9 @@ class Transport(BaseTransport):
 
     # -- events
 
-    def drain_events(self, connection: Any, **kwargs: Any) -> Any:
+    def drain_events(self, connection: Any, timeout: float | None = None) -> Any:  # type: ignore[override]
         """Wait for an event; see :meth:`kombu_amqp.Connection.drain_events`."""
-        return connection.drain_events(**kwargs)
+        return connection.drain_events(timeout)
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Let the loop watch the socket, and call again for what was kept meanwhile."""
@@ -203,8 +201,14 @@ class Transport(BaseTransport):
     # -- management
 
     def get_manager(self, *args: Any, **kwargs: Any) -> Any:
-        """A client of the management plugin; see :func:`kombu.utils.amq_manager.get_manager`."""
-        return get_manager(self.client, *args, **kwargs)
+        """A client of the management plugin: ``pyrabbit``'s where that is installed, as ever, else :class:`Manager`.
+
+        Both take ``hostname``, ``port``, ``userid`` and ``password``, and have ``get_bindings()``.
+        """
+        try:
+            return get_manager(self.client, *args, **kwargs)
+        except ImportError:
+            return Manager(self.client, *args, **kwargs)
 
 
 class SSLTransport(Transport):
@@ -216,14 +220,3 @@ class SSLTransport(Transport):
         super().__init__(*args, **kwargs)
         if self.client is not None and not self.client.ssl:
             self.client.ssl = True
-
-
-def _flag(value: Any) -> bool:
-    return value.lower() in ("1", "true", "yes", "on") if isinstance(value, str) else bool(value)
-
-
-def _credentials(provider: Any) -> tuple[str, str]:
-    """User name and password from an object with ``get_credentials()``, or from a function."""
-    ask = getattr(provider, "get_credentials", provider)
-    user, secret = ask()
-    return user, secret

@@ -7,7 +7,7 @@ In the place of the driver's ``frame_handler`` and ``frame_writer``, and of its 
     ...
     if not wire.events:                          # nothing left of what was received before
         wire.flush()
-        wire.feed(transport.receive())           # any number of bytes, as they came
+        wire.feed(transport.receive(None))       # any number of bytes, as they came
     wire.dispatch()                              # one event; no system call
 
 One read brings many messages, which wait in ``wire.events``: an event loop has to go on while there are any, since the
@@ -18,6 +18,9 @@ messages has been dispatched, before anything else that is written, before the n
 The channel of a delivery is given its parts, and makes the message::
 
     channel.on_delivery(consumer_tag, delivery_tag, redelivered, exchange, routing_key, properties, body)
+
+The channel also gets one whose properties are malformed, without them and with the error as a further argument: to
+close the connection would have the broker deliver it again, for ever. (``fault`` of a message that is not a delivery.)
 
 Threads: sending may be done from any thread. ``feed`` and ``dispatch`` are for one thread at a time; the connection
 sees to that.
@@ -82,13 +85,13 @@ class Wire:
         "_connection",
         "_decoder",
         "_encoder",
-        "_held",
         "_lock",
         "_parser",
         "_signal",
         "_write",
         "events",
         "fault",
+        "held",
     )
 
     def __init__(self, connection: Any, transport: Any) -> None:
@@ -102,7 +105,8 @@ class Wire:
         self.events: deque[Event] = self._parser.events
         #: Why nothing more can be read, once the peer has sent what is no AMQP.
         self.fault: AMQPError | None = None
-        self._held: list[bytes] = []
+        #: Acknowledgements that wait for company; see :meth:`flush`.
+        self.held: list[bytes] = []
         #: Wakes the thread that sends what was held for long; None as long as nothing ever was.
         self._signal: Signal | None = None
 
@@ -126,7 +130,7 @@ class Wire:
 
         Raises:
             FrameError, UnexpectedFrame: the peer has sent what is no AMQP; the connection is of no more use.
-            FrameSyntaxError: the properties or arguments of this event are malformed.
+            FrameSyntaxError: the arguments of this event are malformed.
             RecoverableConnectionError: the connection is closed.
         """
         events = self.events
@@ -145,7 +149,13 @@ class Wire:
         kind = method[:4]
         if kind == DELIVER:
             decoder = self._decoder
-            channel.on_delivery(*decoder.deliver(method), decoder.properties(block or b""), body)
+            consumer, tag, redelivered, exchange, key = decoder.deliver(method)
+            try:
+                properties = decoder.properties(block or b"")
+            except FrameSyntaxError as exc:
+                channel.on_delivery(consumer, tag, redelivered, exchange, key, {}, body, exc)
+            else:
+                channel.on_delivery(consumer, tag, redelivered, exchange, key, properties, body)
         elif kind in CONFIRMS:
             if len(method) != 13:
                 raise FrameSyntaxError(f"a confirm has 13 octets, not {len(method)}")
@@ -160,7 +170,10 @@ class Wire:
         content = None
         if block is not None:
             content = Message(body)
-            content.properties = self._decoder.properties(block)
+            try:
+                content.properties = self._decoder.properties(block)
+            except FrameSyntaxError as exc:
+                content.fault = exc
             content.body_size = content.body_received = len(body or b"")
             content.ready = True
         connection.on_inbound_method(channel_id, _SIGNATURE.unpack_from(method), method, content)
@@ -171,9 +184,9 @@ class Wire:
 
     def send(self, frames: bytes) -> None:
         """Write whole frames, after what is held."""
-        if self._held:
+        if self.held:
             with self._lock:
-                self._held.append(frames)
+                self.held.append(frames)
                 self.flush()
         else:
             self._write(frames)
@@ -181,10 +194,10 @@ class Wire:
 
     def flush(self) -> None:
         """Write what is held."""
-        if self._held:
+        if self.held:
             with self._lock:
-                frames = b"".join(self._held)
-                self._held.clear()
+                frames = b"".join(self.held)
+                self.held.clear()
                 if frames:
                     self._write(frames)
                     self._connection.bytes_sent += 1
@@ -192,7 +205,7 @@ class Wire:
     def close(self) -> None:
         """Forget what is held, when the connection is gone."""
         with self._lock:
-            self._held.clear()
+            self.held.clear()
 
     def publish(
         self,
@@ -240,7 +253,11 @@ class Wire:
 
     def ack(self, channel_id: int, delivery_tag: int, multiple: bool = False) -> None:
         """Acknowledge a delivery; held while more of them wait to be dispatched."""
-        self._settle(ack_frame(channel_id, delivery_tag, multiple))
+        frame = ack_frame(channel_id, delivery_tag, multiple)
+        if self.events:
+            self._settle(frame)
+        else:
+            self.send(frame)
 
     def reject(self, channel_id: int, delivery_tag: int, requeue: bool) -> None:
         """Reject a delivery; held like :meth:`ack`."""
@@ -251,7 +268,7 @@ class Wire:
         self._settle(nack_frame(channel_id, delivery_tag, multiple, requeue))
 
     def _settle(self, frame: bytes) -> None:
-        held = self._held
+        held = self.held
         if self.events and len(held) < HOLD_MOST:
             with self._lock:
                 held.append(frame)
@@ -281,7 +298,7 @@ class Wire:
     def _watch(self) -> None:
         signal = self._signal = Signal()
         signal.set()
-        last = (self._held, self._lock, self._write)
+        last = (self.held, self._lock, self._write)
         weakref.finalize(self, _flush_last, os.getpid(), *last)
         weakref.finalize(self, signal.set).atexit = False
         Thread(target=_watch, args=(weakref.ref(self), signal), name="kombu-amqp-acks", daemon=True).start()
@@ -291,7 +308,7 @@ class Wire:
         if not self._lock.acquire(blocking=False):
             return seen  # who holds the lock is writing, and writes what is held as well
         try:
-            held = self._held
+            held = self.held
             if held and seen and held[0] is seen[0]:
                 self.flush()
             return held[:1]

@@ -50,6 +50,7 @@ class Broker:
         #: What time will bring about, the earliest first (a heap).
         self.schedule: list[Event] = []
         self._order = count().__next__
+        self._place = count(1).__next__
         self._waiting: set[Waiter] = set()
 
     def __repr__(self) -> str:
@@ -75,7 +76,7 @@ class Broker:
             if queue is None:
                 spec = self.state.queues.get(name)
                 policy = spec.policy if spec is not None else PLAIN
-                queue = self.queues[name] = MemoryQueue(name, policy, now)
+                queue = self.queues[name] = MemoryQueue(name, policy, now, self._place)
                 if policy.expires is not None:
                     self.plan_idle(queue, now + policy.expires)
             queue.touched = now

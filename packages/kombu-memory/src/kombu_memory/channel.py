@@ -22,6 +22,9 @@ __all__ = ("Channel",)
 
 logger = get_logger(__name__)
 
+#: What counts as using a queue that goes when it is unused (``x-expires``); a passive declaration does.
+USES = frozenset(("Queue.declare", "Basic.get", "Basic.consume"))
+
 
 class Channel(virtual.Channel):
     """Messages stay Python objects: bodies are not encoded."""
@@ -116,13 +119,18 @@ class Channel(virtual.Channel):
 
     def _requeue(self, queue: str, message: dict[str, Any]) -> None:
         source = self._queues.get(queue)
-        if source is None:
+        if source is None or not source.gave(message):
             return  # the queue was deleted, and its messages with it
         with self.lock:
             source.give_back(message)
             self._broker.plan_expiry(source)
         if source.waiters:
             self._broker.wake_one(source)
+
+    def _discard(self, queue: str, message: dict[str, Any], reason: str) -> None:
+        source = self._queues.get(queue)
+        if source is not None and source.gave(message):
+            super()._discard(queue, message, reason)
 
     def _due(self, now: float) -> Iterator[tuple[str, dict[str, Any], str]]:
         for event in self._broker.take_due(now):
@@ -198,13 +206,15 @@ class Channel(virtual.Channel):
 
     # -- use of a queue, for x-expires -------------------------------------------------------------------------
 
-    def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
+    def _touch(self, queue: str) -> None:
         found = self._queues.get(queue)
         if found is not None:
             found.touched = time()
-        return super().basic_get(queue, no_ack=no_ack, **kwargs)
+
+    def _check_queue(self, queue: str, method_sig: tuple[int, int], method: str) -> None:
+        super()._check_queue(queue, method_sig, method)
+        if method in USES:
+            self._touch(queue)
 
     def _consumer_removed(self, subscription: Subscription) -> None:
-        found = self._queues.get(subscription.queue)
-        if found is not None:
-            found.touched = time()
+        self._touch(subscription.queue)

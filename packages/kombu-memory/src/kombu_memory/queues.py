@@ -16,7 +16,7 @@ from kombu.transport.virtual.envelope import body_size
 from kombu.transport.virtual.policy import PLAIN, QueuePolicy, priority_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ("MemoryQueue",)
 
@@ -35,6 +35,7 @@ class MemoryQueue:
     """Messages in the order of priority, then of publication; a message that comes back takes its old place."""
 
     __slots__ = (
+        "_born",
         "_bytes",
         "_levels",
         "_place",
@@ -51,7 +52,13 @@ class MemoryQueue:
         "waiters",
     )
 
-    def __init__(self, name: str, policy: QueuePolicy = PLAIN, now: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        policy: QueuePolicy = PLAIN,
+        now: float = 0.0,
+        place: Callable[[], int] | None = None,
+    ) -> None:
         self.name = name
         self.policy = policy
         #: No priorities, no bytes to count: one level, on which single operations of a deque do.
@@ -62,8 +69,10 @@ class MemoryQueue:
         self.ready = base.ready
         self._returned = base.returned
         self._bytes = 0
-        self._place = count(1).__next__
-        #: Orders what came back to the same place: a message of a deleted queue of this name may have it too.
+        #: Numbers what is taken; the broker's, so that a message of a deleted queue of this name is known by it.
+        self._place = place or count(1).__next__
+        self._born = self._place()
+        #: Orders what comes back to the same place.
         self._returns = count().__next__
         #: A message with a time to live has been put here.
         self.expiring = False
@@ -100,6 +109,10 @@ class MemoryQueue:
             self.ready.append(message)
         else:
             self._level(message).ready.append(message)
+
+    def gave(self, message: dict[str, Any]) -> bool:
+        """Whether the message was taken from here, and not from a queue of this name that was deleted since."""
+        return (message["properties"].get("delivery_tag") or 0) > self._born
 
     def give_back(self, message: dict[str, Any]) -> None:
         """Put a taken message where it was."""

@@ -298,3 +298,10 @@ class ConsumeVerbs(PublishVerbs):
             self._discard(queue, message, "delivery_limit")
         else:
             self._requeue(queue, message)
+
+    def _returned(self, queue: str) -> None:
+        """Messages have come back to a queue, which may be too many for it."""
+        spec = self.state.queues.get(queue)
+        if spec is not None and spec.policy.limits_length:
+            with self.lock:
+                self._drop_head(queue, spec.policy)

@@ -96,8 +96,8 @@ class DeclareVerbs(AbstractChannel):
         for name in (destination, source):
             self._refuse_default(name, (40, 30), "Exchange.bind")
         with self.lock:
-            self.state.exchange(destination, (40, 30), "Exchange.bind")
             self.state.exchange(source, (40, 30), "Exchange.bind")
+            self.state.exchange(destination, (40, 30), "Exchange.bind")
             self.state.bind(("exchange", destination), source, routing_key, arguments)
 
     @channel_verb
@@ -212,8 +212,8 @@ class DeclareVerbs(AbstractChannel):
         exchange, routing_key = exchange or "", routing_key or ""
         self._refuse_default(exchange, (50, 20), "Queue.bind")
         with self.lock:
-            self._check_queue(queue, (50, 20), "Queue.bind")
             self.state.exchange(exchange, (50, 20), "Queue.bind")
+            self._check_queue(queue, (50, 20), "Queue.bind")
             self.state.bind(("queue", queue), exchange, routing_key, arguments)
             self._queue_bind(exchange, routing_key, self._pattern(exchange, routing_key), queue)
 

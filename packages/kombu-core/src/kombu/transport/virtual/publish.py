@@ -207,7 +207,11 @@ class PublishVerbs(DeclareVerbs):
                 f"queue {queue!r} is full: x-max-length reached, x-overflow is {rules.overflow!r}"
             )
         self._put(queue, message)
-        while self._is_over(queue, rules):
+        self._drop_head(queue, rules)
+
+    def _drop_head(self, queue: str, rules: QueuePolicy) -> None:
+        """The oldest give way until the queue keeps its limit; one that refuses what is too much keeps what it has."""
+        while not rules.refuses and self._is_over(queue, rules):
             oldest = self._oldest(queue)
             if oldest is None:
                 return

@@ -79,15 +79,20 @@ class QoS(Ledger):
         queue, message, _ = self.take(delivery_tag)
         if requeue:
             self.channel._return(queue, message)
+            self.channel._returned(queue)
         else:
             self.channel._discard(queue, message, "rejected")
 
     def restore_unacked(self) -> None:
         """Give everything unsettled back, so that the oldest comes first again."""
+        queues = {}
         for tag in reversed(list(self.unacked)):
             delivery = self.settle(tag)
             if delivery is not None:
                 self.channel._return(delivery[0], delivery[1])
+                queues[delivery[0]] = None
+        for queue in queues:
+            self.channel._returned(queue)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """As :meth:`restore_unacked`, when the channel closes, unless the channel is told not to."""

@@ -185,6 +185,13 @@ class Transport(base.Transport):
                     self.waited()
                 channel.deliver(subscription, message)
                 return True
+        return self.fetch() and self._deliver_next(waited)
+
+    def fetch(self) -> bool:
+        """Bring messages to the consumers' ``fetched`` in one go; whether there are any now.
+
+        Called when no consumer got one. Default: each consumer's ``Channel.take`` asks for itself.
+        """
         return False
 
     def wait(self, timeout: float | None) -> None:

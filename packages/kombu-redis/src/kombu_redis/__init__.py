@@ -1,0 +1,21 @@
+"""Redis and Valkey for kombu: the transports ``redis://``, ``rediss://``, ``redis+socket://``, ``valkey(s)://``.
+
+Also importable by the historic name ``kombu.transport.redis``.
+"""
+
+from __future__ import annotations
+
+from kombu_redis.channel import Channel, Message
+from kombu_redis.errors import error_classes_t, get_redis_ConnectionError, get_redis_error_classes
+from kombu_redis.settling import QoS
+from kombu_redis.transport import Transport
+
+__all__ = (
+    "Channel",
+    "Message",
+    "QoS",
+    "Transport",
+    "error_classes_t",
+    "get_redis_ConnectionError",
+    "get_redis_error_classes",
+)

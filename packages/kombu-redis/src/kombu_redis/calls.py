@@ -1,0 +1,129 @@
+"""Calls of the scripts in ``lua/``, and acknowledgements, which leave together with them."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import cache
+from importlib.resources import files
+from itertools import count
+from typing import TYPE_CHECKING
+
+from kombu.log import get_logger
+from kombu.utils.uuid import uuid
+
+from .outlet import bulk
+from .replies import Parser
+from .scripts import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .client import Client
+    from .keys import Keys
+    from .options import Options
+
+__all__ = ("MOST", "TRY", "Calls", "padded", "script")
+
+logger = get_logger(__name__)
+
+#: Most messages of one call of a script.
+MOST = 1000
+
+#: Acknowledgements that wait for the next request at most.
+ACKS = 16
+
+#: Seconds that nobody else tries what one connection has begun.
+TRY = 2
+
+#: Above 64 bytes (zset-max-listpack-value) Redis finds members of small sorted sets without looking at each, which
+#: makes entering 100 leases five times as fast. A number of nine digits follows.
+PREFIX = 56
+
+
+def padded(prefix: str) -> str:
+    """The prefix, long enough to make tags that sorted sets are fast with."""
+    return prefix.ljust(PREFIX, ".")
+
+
+@cache
+def script(name: str, *before: str) -> Script:
+    """The script ``lua/<name>.lua`` behind those it needs."""
+    folder = files("kombu_redis") / "lua"
+    return Script(name, "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in (*before, name)))
+
+
+def _log_late_ack(late: int, asked: int) -> None:
+    logger.warning("%d of %d acknowledgements came after the end of the lease: delivered again", late, asked)
+
+
+class Calls:
+    """What the parts of :class:`.store.Store` share."""
+
+    def __init__(self, client: Client, keys: Keys, options: Options) -> None:
+        self._client = client
+        self._keys = keys
+        self._visibility = options.visibility_timeout
+        self._lease = options.lease
+        self._parser = Parser()
+        self._own = f"{uuid()}."
+        self._calls = count(1).__next__
+        self._acks: deque[str] = deque()
+        self._ack_heads = bulk(keys.unacked("")), bulk(keys.unacked_index(""))
+        #: Called with how many acknowledgements of how many came too late.
+        self.on_late_ack: Callable[[int, int], object] = _log_late_ack
+
+    @property
+    def _score(self) -> float:
+        """What an index entry made now has above the present: restorers add the visibility timeout to it."""
+        return self._lease - self._visibility
+
+    def _new_prefix(self) -> str:
+        """For tags that are made once."""
+        return padded(f"{self._own}{self._calls()}.")
+
+    def _request(self, packed: bytes) -> Any:
+        client = self._client
+        with client.lock:
+            if self._acks:
+                client.buffer(*self._pack_acks())
+            return client.request(packed)
+
+    def ack(self, tag: str, now: bool = False) -> None:
+        """The message is done with. With ``now`` that leaves at once, else with the next request or :meth:`flush`."""
+        self._acks.append(tag)
+        if now or len(self._acks) >= ACKS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send the acknowledgements that wait; their replies are read later."""
+        with self._client.lock:
+            if self._acks:
+                self._client.write(*self._pack_acks())
+
+    def forget(self) -> None:
+        """In a forked child: what waits here is the parent's."""
+        self._acks = deque()
+
+    def _pack_acks(self) -> tuple[bytes, int, Callable[[list[Any]], object]]:
+        acks = self._acks
+        asked = len(acks)
+        tags = [acks.popleft() for _ in range(asked)]  # other threads may append meanwhile
+
+        def check(replies: list[Any]) -> None:
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    self._client.on_late_error(reply)
+                    return
+            if replies[0] < asked:
+                self.on_late_ack(asked - replies[0], asked)
+
+        # The message first: an index entry without one is removed by whoever finds it.
+        names = b"".join([b"$%d\r\n%b\r\n" % (len(data), data) for data in [tag.encode() for tag in tags]])
+        unacked, index = self._ack_heads
+        return (
+            b"*%d\r\n$4\r\nHDEL\r\n%b%b*%d\r\n$4\r\nZREM\r\n%b%b"
+            % (asked + 2, unacked, names, asked + 2, index, names),
+            2,
+            check,
+        )

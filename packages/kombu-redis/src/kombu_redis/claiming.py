@@ -1,0 +1,159 @@
+"""Taking messages out of their lists, into the lease."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from json import loads
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .calls import MOST, Calls, padded, script
+from .outlet import bulk, bulks
+from .replies import Leased, Run, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .resp import Argument
+
+__all__ = ("Claimed", "Claims", "Source", "header_of")
+
+_NUMBERS = [bulk(number) for number in range(MOST + 1)]
+
+
+@lru_cache(256)
+def header_of(header: bytes) -> Any:
+    """What comes before the payloads; there are few different ones. Not to be changed."""
+    return loads(header)
+
+
+class Source(NamedTuple):
+    """A queue to claim from."""
+
+    queue: str
+    #: The declaration in the hash of queues as the client knows it, raw; "" for a queue nobody declared.
+    declared: str | bytes = ""
+    max_priority: int | None = None
+    #: The queue is limited by bytes, which are counted.
+    counts_bytes: bool = False
+
+
+class Claimed(NamedTuple):
+    """What a claim has brought, in the order of delivery."""
+
+    messages: list[Leased] = []
+    unreadable: list[Unreadable] = []
+    #: Queues whose declaration is not what the client knows: deleted, changed, or the server has lost its data.
+    stale: list[str] = []
+    #: Queues that delayed messages have come into, which may be above their limits now.
+    promoted: list[str] = []
+    #: Number of the first tag of the next claim with this prefix.
+    next: int = 0
+
+
+class _Claim:
+    """What is the same in each claim of the same queues with the same prefix."""
+
+    __slots__ = ("head", "levels", "prefix", "sources")
+
+    def __init__(self, head: bytes, prefix: str, sources: Sequence[Source], levels: list[list[str]]) -> None:
+        self.head = head
+        self.prefix = prefix
+        self.sources = sources
+        self.levels = levels
+
+
+class Claims(Calls):
+    """Claiming what is ready or has expired."""
+
+    #: By (sources, prefix).
+    _claims: dict[Any, _Claim]
+
+    def claim(
+        self,
+        sources: tuple[Source, ...],
+        limits: Sequence[int],
+        prefix: str,
+        first: int,
+        *,
+        limit: int = MOST,
+        begin: int = 0,
+    ) -> Claimed:
+        """Take up to ``limits`` messages of each queue into the lease; in one round trip, with waiting acks.
+
+        Arguments:
+            prefix: begins all tags, and nobody else's.
+            first: number of the first tag.
+            limit: for all queues together.
+            begin: index of the queue whose turn it is.
+        """
+        claim = self._claims.get((sources, prefix)) or self._prepare(sources, prefix)
+        number = b"%d" % first
+        reply = self._request(
+            b"%b$%d\r\n%b\r\n%b%b%b"
+            % (
+                claim.head,
+                len(number),
+                number,
+                _NUMBERS[limit if limit < MOST else MOST],
+                _NUMBERS[begin],
+                b"".join([_NUMBERS[max(0, min(each, MOST))] for each in limits]),
+            )
+        )
+        if reply is None:
+            return Claimed(next=first)
+        return self._claimed(reply, claim, first)
+
+    def _prepare(self, sources: tuple[Source, ...], prefix: str) -> _Claim:
+        if len(self._claims) >= 64:
+            self._claims.clear()
+        keys = self._keys
+        levels = [keys.levels(source.queue, source.max_priority) for source in sources]
+        tags = padded(prefix)
+        names: list[Argument] = [keys.queues]
+        about: list[Argument] = [len(sources), tags, self._score, keys.sep]
+        for (queue, declared, _, counts), lists in zip(sources, levels, strict=True):
+            names += (keys.unacked(queue), keys.unacked_index(queue), keys.wake(queue))
+            names += (keys.delayed(queue), keys.bytes(queue), keys.consumers(queue), *lists)
+            about += (queue, declared, "1" if counts else "", len(lists))
+        called = script("claim", "common")
+        head = (
+            called.head(len(names), len(names) + len(about) + 3 + len(sources)) + bulks(names) + bulks(about)
+        )
+        claim = self._claims[sources, prefix] = _Claim(head, tags, sources, levels)
+        return claim
+
+    def _claimed(self, reply: list[bytes], claim: _Claim, first: int) -> Claimed:
+        taken, stale, promoted = header_of(reply[0])
+        sources = claim.sources
+        runs: list[Run] = [(sources[at].queue, claim.levels[at][level], many) for at, level, many in taken]
+        messages, unreadable = (
+            self._parser.messages(reply[1:], runs, claim.prefix, first) if runs else ([], [])
+        )
+        return Claimed(
+            messages,
+            unreadable,
+            [sources[at].queue for at in stale] if stale else [],
+            [sources[at].queue for at in promoted] if promoted else [],
+            first + len(reply) - 1,
+        )
+
+    def expire(
+        self, queue: str, max_priority: int | None = None, limit: int = 100, look_again: float = 5.0
+    ) -> tuple[list[Leased], list[Unreadable]]:
+        """Take expired messages from the front of a queue into the lease."""
+        keys = self._keys
+        levels = keys.levels(queue, max_priority)
+        prefix = self._new_prefix()
+        names = [
+            keys.unacked(queue),
+            keys.unacked_index(queue),
+            keys.expiring,
+            keys.bytes(queue),
+            keys.delayed(queue),
+        ]
+        about: list[Argument] = [queue, prefix, self._score, min(limit, MOST), look_again]
+        reply = self._request(script("expire", "common").pack([*names, *levels], about))
+        if reply is None:
+            return [], []
+        runs = [(queue, levels[level], many) for level, many in header_of(reply[0])]
+        return self._parser.messages(reply[1:], runs, prefix, 1)

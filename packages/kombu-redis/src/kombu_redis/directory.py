@@ -1,0 +1,376 @@
+"""The topology at the server: what the verbs of a channel write to it, and what is written again after a loss.
+
+Each change is one script: it happens or it does not, and whoever publishes at that moment sees it or does not. Two who
+declare the same thing differently: the first wins, the other gets the error that RabbitMQ gives.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from kombu.exceptions import ChannelError, NotFound, PreconditionFailed
+from kombu.log import get_logger
+from kombu.transport.virtual.routing import frozen
+from kombu.utils.uuid import uuid
+
+from .lifetimes import Lifetimes, script
+from .mirror import ROW_LIFE
+from .rows import Binding, QueueValue, Source, dump_exchange, dump_queue, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from kombu.transport.virtual.exchange import BrokerState
+    from kombu.transport.virtual.tables import Destination
+
+    from .client import Client
+    from .keys import Keys
+    from .mirror import Check
+    from .options import Options
+
+__all__ = ("Directory",)
+
+logger = get_logger(__name__)
+
+#: What declares something of this kind again.
+_AGAIN = {"exchange": "declare_exchange", "queue": "declare_queue", "binding": "bind"}
+
+
+class Directory(Lifetimes):
+    """Exchanges, queues and bindings at the server, mirrored in ``state``. Callers hold ``client.lock``.
+
+    Arguments:
+        me: names this connection among all.
+    """
+
+    _declare_exchange, _delete_exchange = script("declare_exchange"), script("delete_exchange")
+    _declare_queue, _bind, _unbind = script("declare_queue"), script("bind"), script("unbind")
+    _sweep_bindings = script("sweep_bindings")
+
+    def __init__(self, client: Client, keys: Keys, options: Options, state: BrokerState, me: str) -> None:
+        super().__init__(client, keys, options, state, me)
+        self._consuming = {}
+        self._exclusive = {}
+        #: What this connection declared and did not delete, in order: what -> the arguments it takes to do it again.
+        self._mine: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        self._marker = b""
+        self._rebind_at = monotonic() + ROW_LIFE / 3
+
+    # -- exchanges -----------------------------------------------------------------------------------------
+
+    def declare_exchange(
+        self, name: str, type: str, durable: bool, auto_delete: bool, arguments: Mapping[str, Any] | None
+    ) -> None:
+        """Create the exchange, or check that the existing one is equivalent.
+
+        Raises:
+            NotEquivalentError: it exists with other properties; the text names the first that differs, and both values.
+        """
+        arguments = arguments or {}
+        self.meet()
+        if not name.startswith("amq."):
+            keys = [self.keys.exchanges, self.keys.binding(name)]
+            about = dump_exchange(type, durable, auto_delete, arguments)
+            was, value = map(text, self.client.run(self._declare_exchange, keys, [name, about]))
+            known = self._known.get(name)
+            if known is None or known.value != value:
+                self._read([name])
+        self.state.declare_exchange(name, type, durable, auto_delete, arguments)
+        self._mine["exchange", name] = (name, type, durable, auto_delete, arguments)
+
+    def delete_exchange(self, name: str, if_unused: bool = False) -> bool:
+        """Remove an exchange with its bindings; False when ``if_unused`` and something is bound to it."""
+        keys = self.keys
+        while True:
+            members = self.client.call("SMEMBERS", keys.sources("exchange", name))
+            sources = [Source.from_json(text(member)) for member in members]
+            touched = [
+                keys.exchanges,
+                keys.binding_deadlines,
+                keys.binding(name),
+                keys.binding_permanent(name),
+            ]
+            touched += [keys.bound(name), keys.sources("exchange", name)]
+            arguments: list[str | int] = [name, "1" if if_unused else "", len(members)]
+            for source in sources:
+                touched += [keys.binding(source.exchange), keys.bound(source.exchange)]
+                arguments += [source.exchange, source.row]
+            answer = self.client.run(self._delete_exchange, touched, arguments)
+            if answer != b"stale":
+                break
+        if answer == b"used":
+            return False
+        self._forget_exchange(name)
+        return True
+
+    # -- queues --------------------------------------------------------------------------------------------
+
+    def declare_queue(
+        self,
+        name: str,
+        durable: bool,
+        exclusive: bool,
+        auto_delete: bool,
+        arguments: Mapping[str, Any] | None,
+    ) -> None:
+        """Create the queue, or check that the existing one is equivalent.
+
+        Raises:
+            NotEquivalentError: it exists with other properties; the text names the first that differs, and both values.
+            PreconditionFailed: an argument has an impossible value.
+        """
+        arguments = arguments or {}
+        owner = self.owner if exclusive else None
+        value = QueueValue(durable, exclusive, auto_delete, arguments, self.me if exclusive else "")
+        about = dump_queue(value)
+        self.meet()
+        while True:
+            # First here: that is where impossible arguments are refused.
+            spec = self.state.declare_queue(name, durable, exclusive, auto_delete, arguments, owner)
+            keys = [self.keys.queues, self.keys.temporary]
+            answer = text(self.client.run(self._declare_queue, keys, [name, about, self._idle_time(spec)]))
+            if answer == "expired":
+                self.remove_queue(name, expired=True)
+                continue
+            if answer in ("", about):
+                self._specs[name] = about
+                self._memo = {}
+                break
+            self._sync_queue(name, answer)
+            self.state.declare_queue(name, durable, exclusive, auto_delete, arguments, owner)
+            break
+        if exclusive:
+            self._exclusive[name] = monotonic()
+        self._mine["queue", name] = (name, durable, exclusive, auto_delete, arguments)
+
+    def has_queue(self, name: str) -> bool:
+        """Whether the queue is declared, or kombu 5 or the default exchange has put messages into it."""
+        if self.state.queues.get(name) is not None:
+            return True
+        levels = self.keys.levels(name, 9 if self.options.priority_order == "rabbitmq" else None)
+        return bool(self.client.call("EXISTS", *levels))
+
+    # -- bindings ------------------------------------------------------------------------------------------
+
+    def bind(
+        self, to: Destination, exchange: str, key: str, arguments: Mapping[str, Any] | None = None
+    ) -> None:
+        """Bind a queue or an exchange to an exchange that is known here; binding twice is the same as once.
+
+        Arguments count for headers exchanges; elsewhere they are dropped, since they select nothing.
+
+        Raises:
+            NotFound: there is no such exchange, or the queue is gone.
+            PreconditionFailed: an argument has an impossible value.
+        """
+        spec = self.state.exchange(exchange)
+        arguments = dict(arguments or {}) if spec.type == "headers" else {}
+        try:
+            spec.table.check(arguments)
+        except ValueError as exc:
+            raise PreconditionFailed(f"PRECONDITION_FAILED - {exc}", (50, 20), "Queue.bind") from exc
+        known = self._known.get(exchange)
+        about = dump_exchange(spec.type, spec.durable, spec.auto_delete, spec.arguments)
+        kind, row = self._row(exchange, Binding(to, key, arguments))
+        keys = [
+            self.keys.exchanges,
+            self.keys.queues,
+            self.keys.binding_deadlines,
+            self.keys.binding(exchange),
+        ]
+        keys += [self.keys.binding_permanent(exchange), self.keys.bound(exchange), self.keys.sources(*to)]
+        answer = self.client.run(
+            self._bind,
+            keys,
+            [
+                exchange,
+                "" if known is not None and known.guessed else about,
+                to[1] if to[0] == "queue" and self._specs.get(to[1]) else "",
+                kind,
+                row,
+                self._row_life(to),
+                Source(exchange, kind, row).json(),
+                "0" if spec.type == "fanout" and kind == "row" else "1",
+            ],
+        )
+        if answer == b"gone":
+            self._sync_queue(to[1], "")
+            raise NotFound(
+                f"NOT_FOUND - no queue {to[1]!r} in vhost {self.state.vhost!r}", (50, 20), "Queue.bind"
+            )
+        self._mine["binding", exchange, to, key, frozen(arguments)] = (to, exchange, key, arguments)
+        was, now, size = answer
+        self._changed_here(exchange, was, now, size, added=(kind, row))
+        self.state.bind(to, exchange, key, arguments)
+
+    def unbind(
+        self, to: Destination, exchange: str, key: str, arguments: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Take one binding away; whether there was one. An auto-delete exchange goes with its last binding."""
+        spec = self.state.exchanges.get(exchange)
+        if spec is None:
+            return False
+        arguments = dict(arguments or {}) if spec.type == "headers" else {}
+        source = self.source(to, exchange, key, arguments)
+        keys = [self.keys.exchanges, self.keys.binding_deadlines, self.keys.binding(exchange)]
+        keys += [self.keys.binding_permanent(exchange), self.keys.bound(exchange), self.keys.sources(*to)]
+        removed, was, value, size, left = self.client.run(self._unbind, keys, [*source, source.json()])
+        self._mine.pop(("binding", exchange, to, key, frozen(arguments)), None)
+        self._changed_here(exchange, was, value, size, removed=(source.kind, source.row))
+        self.state.unbind(to, exchange, key, arguments)
+        if spec.auto_delete and removed and not left:
+            self.delete_exchange(exchange, if_unused=True)
+        return bool(removed)
+
+    def source(self, to: Destination, exchange: str, key: str, arguments: Any) -> Source:
+        """The binding as the set of its destination has it."""
+        return Source(exchange, *self._row(exchange, Binding(to, key, arguments)))
+
+    def _changed_here(
+        self,
+        exchange: str,
+        was: bytes,
+        value: bytes,
+        size: int,
+        added: tuple[str, str] | None = None,
+        removed: tuple[str, str] | None = None,
+    ) -> None:
+        """We changed one row: what is known stays known, unless somebody else had changed it meanwhile."""
+        known = self._known.get(exchange)
+        if known is None:
+            return
+        for change, row in (("add", added), ("discard", removed)):
+            if row is not None:
+                rows = known.rows if row[0] == "row" else known.bound
+                getattr(rows, change)(row[1].encode("utf-8", "surrogateescape"))
+        fanout = exchange in self.state.exchanges and self.state.exchanges[exchange].type == "fanout"
+        same = known.value == text(was) and (fanout or size == len(known.rows))
+        self._note(known, text(value) if same else None, size)
+
+    def _after_unbinding(self, changes: list[Any]) -> None:
+        for at in range(0, len(changes), 4):
+            exchange = text(changes[at])
+            known, spec = self._known.get(exchange), self.state.exchanges.get(exchange)
+            if known is not None:
+                same = spec is not None and (spec.type == "fanout" or changes[at + 3] == len(known.rows))
+                self._note(known, text(changes[at + 2]) if same else None, changes[at + 3])
+            self._drop_unbound(exchange, text(changes[at + 2]))
+
+    def _drop_unbound(self, exchange: str, value: str) -> None:
+        if '"auto_delete": true' in value and not exchange.startswith("amq."):
+            self.delete_exchange(exchange, if_unused=True)
+
+    def table(self, exchange: str) -> list[tuple[str, str | None, str]]:
+        """(routing key, pattern, queue) of every queue bound to the exchange, by any connection."""
+        rows, bound = self.client.pipeline(
+            [("SMEMBERS", self.keys.binding(exchange)), ("SMEMBERS", self.keys.bound(exchange))]
+        )
+        parts = [text(row).split(self.keys.sep) for row in rows]
+        others = [Binding.from_json(text(row)) for row in bound]
+        return [(row[0], row[1] or None, row[2]) for row in parts if len(row) == 3] + [
+            (other.key, None, other.to[1]) for other in others if other is not None and other.to[0] == "queue"
+        ]
+
+    # -- data loss -----------------------------------------------------------------------------------------
+
+    def meet(self) -> bool:
+        """Look whether the server still has what it had; if not, declare everything again. Whether that was done."""
+        marker = self.client.call("GET", self.keys.alive) if self._marker else None
+        if marker is not None and marker == self._marker:
+            return False
+        self.client.call("SET", self.keys.alive, uuid(), "NX")
+        before, self._marker = self._marker, self.client.call("GET", self.keys.alive)
+        if before:
+            self.reassert()
+        return bool(before)
+
+    def reassert(self) -> None:
+        """The server lost its data: declare everything again that this connection declared, in the same order."""
+        logger.warning("The server has lost its data: declaring again what this connection declared")
+        self._known.clear()
+        self._specs.clear()
+        mine, self._mine = self._mine, {}
+        consuming, self._consuming = self._consuming, {}
+        told = {name: list(spec.consumers) for name, spec in self.state.queues.items()}
+        self.state.clear()
+        for (kind, *_), arguments in mine.items():
+            declare: Any = getattr(self, _AGAIN[kind])
+            try:
+                declare(*arguments)
+            except ChannelError as exc:
+                logger.warning("%s %r is not declared again: %s", kind.capitalize(), arguments[:2], exc)
+        for name, consumers in told.items():
+            if name not in self.state.queues:
+                self.load_queue(name)
+            spec = self.state.queues.get(name)
+            if spec is not None:
+                spec.consumers = consumers
+                if name in consuming:
+                    self._consuming[name] = consuming[name]
+                continue
+            for subscription in consumers:
+                subscription.cancelled = True
+        self.keep_consumers()
+
+    def refresh(self, checks: Iterable[Check]) -> None:
+        """Read again what a publishing script found to be different."""
+        self.meet()
+        self._reload(checks)
+
+    def declared(self, queue: str) -> str:
+        """The declaration of a queue as the server was last seen to have it, "" for none."""
+        return self._specs.get(queue, "")
+
+    def revalidate(self, queues: Iterable[str]) -> list[str]:
+        """Read these queues again, which are not as this connection knows them; those that are gone."""
+        before = {name: self._specs.get(name) for name in queues}
+        with self.client.lock:
+            self.meet()
+            self.load_queue(*before)
+        return [name for name, value in before.items() if value and not self._specs.get(name)]
+
+    def broadcasts_to(self, queue: str) -> list[tuple[str, str]]:
+        """The bindings by which pub/sub messages are for this queue: (fanout exchange, binding key)."""
+        found: Any = {}
+        with self.client.lock:
+            for member in self.client.call("SMEMBERS", self.keys.sources("queue", queue)):
+                exchange, kind, row = Source.from_json(text(member))
+                if exchange not in self.state.exchanges:
+                    self.load_exchange(exchange)
+                spec = self.state.exchanges.get(exchange)
+                if kind == "row" and spec is not None and spec.type == "fanout":
+                    found[exchange, row.split(self.keys.sep)[0]] = None
+        return list(found)
+
+    def keep_alive(self) -> None:
+        """Every third of a lease: leases of consumers, deadlines, rows that expire, and whether all is still there."""
+        if not (self._mine or self._consuming):
+            return
+        if not self.meet():
+            self.keep_consumers()
+        if monotonic() >= self._rebind_at:
+            self.refresh_rows()
+            self.sweep_bindings()
+
+    def refresh_rows(self) -> None:
+        """Write the rows again that may be forgotten: those of ``x-expires`` queues."""
+        self._rebind_at = monotonic() + ROW_LIFE / 3
+        for what, arguments in list(self._mine.items()):
+            if what[0] == "binding" and self._row_life(arguments[0]) and arguments[1] in self.state.exchanges:
+                self.bind(*arguments)
+
+    def sweep_bindings(self) -> None:
+        """Forget rows whose deadline is over, as kombu 5 does."""
+        time = self.client.call("TIME")
+        due = self.client.call("ZRANGEBYSCORE", self.keys.binding_deadlines, "-inf", int(time[0]) * 1000)
+        for exchange in map(text, due):
+            keys = [self.keys.binding_deadlines, self.keys.exchanges, self.keys.binding(exchange)]
+            keys.append(self.keys.binding_permanent(exchange))
+            self.client.run(self._sweep_bindings, keys, [exchange])
+
+    def _forget_mine(self, what: tuple[Any, ...]) -> None:
+        self._mine.pop(what, None)
+
+    def _is_mine(self, what: tuple[Any, ...]) -> bool:
+        return what in self._mine

@@ -1,0 +1,106 @@
+"""A payload as it lies in a list, and the envelope (a dictionary) that the virtual layer works with. Pure.
+
+Payloads are JSON, as kombu 5 writes and reads them. While a message is held, its envelope has one more key,
+:data:`LEASE`. It never leaves the process.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import deque
+from hashlib import sha1
+from json import JSONDecoder, loads
+from typing import Any, NamedTuple
+
+from kombu.utils import json
+
+__all__ = ("LEASE", "RAW", "Lease", "Places", "read_envelope", "split_entry", "undecodable", "write_payload")
+
+#: Where an envelope has its :class:`Lease`.
+LEASE = "lease"
+#: In the envelope of a payload that could not be read: the error.
+RAW = "raw"
+
+_DECODER = JSONDecoder()
+
+
+class Lease(NamedTuple):
+    """What a connection knows of a message it holds."""
+
+    #: The field of ``unacked``.
+    tag: str
+    #: The list it came from.
+    level: str
+    #: Orders what the connection has claimed.
+    number: int
+    #: Its queue was declared.
+    declared: bool
+
+
+class Places:
+    """Which of a queue's messages this connection gave back last, so that each finds its old place among them."""
+
+    def __init__(self) -> None:
+        self._known: deque[tuple[int, str]] = deque(maxlen=32)
+
+    def behind(self, number: int) -> str:
+        """SHA-1s, in a row, of the payloads that were claimed before this one."""
+        return "".join([digest for known, digest in self._known if known < number])
+
+    def note(self, number: int, payload: bytes) -> None:
+        """A message is given back."""
+        self._known.append((number, sha1(payload, usedforsecurity=False).hexdigest()))
+
+
+def read_envelope(data: Any) -> dict[str, Any]:
+    """The envelope, checked: :exc:`ValueError` when the data is something else.
+
+    What other programs leave out is filled in: only ``body`` and ``properties`` have to be there.
+    """
+    if type(data) is not dict:
+        raise ValueError(f"a message is a JSON object, not {type(data).__name__}")
+    properties = data.get("properties")
+    if "body" not in data or type(properties) is not dict:
+        raise ValueError(
+            "a message has a body and properties: this object was written by something else than kombu"
+        )
+    data.setdefault("headers", None)
+    data.setdefault("content-type", None)
+    data.setdefault("content-encoding", None)
+    return data
+
+
+def undecodable(payload: bytes, queue: str, error: Exception) -> dict[str, Any]:
+    """An envelope for a payload that is none: the bytes are the body, and decoding it raises ``error``."""
+    return {
+        "body": b64encode(payload).decode(),
+        "content-encoding": "binary",
+        "content-type": "application/octet-stream",
+        "headers": {},
+        "properties": {
+            "body_encoding": "base64",
+            "delivery_info": {"exchange": "", "routing_key": queue},
+        },
+        RAW: error,
+    }
+
+
+def write_payload(message: dict[str, Any]) -> bytes:
+    """The payload for an envelope."""
+    if LEASE in message:
+        message = {name: value for name, value in message.items() if name not in (LEASE, RAW)}
+    text: str = json.dumps(message)
+    return text.encode()
+
+
+def split_entry(value: bytes) -> tuple[bytes, Any, Any]:
+    """What ``unacked`` says of a message: the payload's own bytes, exchange and routing key.
+
+    Raises:
+        ValueError: the value is not JSON, apart from bytes that are no UTF-8.
+    """
+    text = value.decode("utf-8", "surrogateescape")
+    payload, end = _DECODER.raw_decode(text, 1)
+    _, exchange, routing_key = loads(f"[0{text[end:]}")
+    raw = payload if isinstance(payload, str) else text[1:end]
+    return raw.encode("utf-8", "surrogateescape"), exchange, routing_key

@@ -1,0 +1,167 @@
+"""The errors of this transport: each is caught as ``kombu.exceptions.X`` and as one of ``redis.exceptions``.
+
+What the server answers becomes one of them by the first word of its answer; what the system says about a socket, by
+what was being done with it. No message ever holds a password.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections import namedtuple
+from typing import Any
+
+from redis import exceptions as driver
+
+from kombu import exceptions as ours
+
+__all__ = (
+    "AccessRefused",
+    "AuthenticationError",
+    "ClusterDown",
+    "CommandError",
+    "ConnectionError",
+    "ConnectionLost",
+    "InvalidReply",
+    "Loading",
+    "MasterDown",
+    "NoReply",
+    "NoScript",
+    "OutOfMemory",
+    "ReadOnly",
+    "Unavailable",
+    "error_classes_t",
+    "error_from_reply",
+    "get_redis_ConnectionError",
+    "get_redis_error_classes",
+)
+
+#: What :func:`get_redis_error_classes` returns.
+error_classes_t = namedtuple("error_classes_t", ("connection_errors", "channel_errors"))
+
+
+class _Both:
+    """Both families have constructors of their own, which do not fit together; this one takes the text."""
+
+    def __init__(self, text: str = "") -> None:
+        driver.RedisError.__init__(self, text)  # type: ignore[arg-type]
+        self.message = self.reply_text = text
+        self.reply_code: Any = getattr(self, "code", 0)
+        self.method_sig: tuple[int, int] | None = None
+        self.method_name = ""
+        BaseException.__init__(self, text)  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.reply_text!r})"
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.reply_text,), self.__dict__
+
+
+class ConnectionError(_Both, ours.ConnectionError, driver.ConnectionError):
+    """The connection cannot be used, and trying again will not help: the database does not exist, for instance."""
+
+
+class AuthenticationError(_Both, ours.ConnectionError, driver.AuthenticationError):
+    """The server does not accept the user name and password (WRONGPASS, NOAUTH)."""
+
+
+class ConnectionLost(
+    _Both, ours.RecoverableConnectionError, driver.ConnectionError, builtins.ConnectionError
+):
+    """There is no connection to the server, or it was closed or reset; also an :class:`OSError`."""
+
+
+class NoReply(_Both, ours.RecoverableConnectionError, driver.TimeoutError, builtins.TimeoutError):
+    """The server did not answer, or take what was written, within ``socket_timeout``; also an :class:`OSError`."""
+
+
+class InvalidReply(_Both, ours.RecoverableConnectionError, driver.InvalidResponse):
+    """What came is not Redis' protocol."""
+
+
+class Unavailable(_Both, ours.ResourceError, driver.ResponseError):
+    """The server does not carry out commands for now: BUSY, MISCONF, NOREPLICAS, TRYAGAIN, UNBLOCKED."""
+
+
+class Loading(Unavailable, driver.BusyLoadingError):
+    """LOADING: the server has just started and reads its data."""
+
+
+class ReadOnly(Unavailable, driver.ReadOnlyError):
+    """READONLY: this server is a replica; after a failover the address may lead to the new master."""
+
+
+class ClusterDown(Unavailable, driver.ClusterDownError):
+    """CLUSTERDOWN: a part of the cluster has no master for now."""
+
+
+class MasterDown(ClusterDown, driver.MasterDownError):
+    """MASTERDOWN: a replica that has lost its master, and is told not to answer with old data."""
+
+
+class OutOfMemory(Unavailable, driver.OutOfMemoryError):
+    """OOM: ``maxmemory`` is reached, and the server may not evict anything."""
+
+
+class CommandError(_Both, ours.ChannelError, driver.ResponseError):
+    """The server refuses a command: a key of another type, wrong arguments, an error in a script."""
+
+
+class AccessRefused(_Both, ours.AccessRefused, driver.NoPermissionError):
+    """NOPERM: the user may not run a command, or touch a key or channel; docs/redis.md lists what is needed."""
+
+
+class NoScript(CommandError, driver.NoScriptError):
+    """NOSCRIPT: the server does not know a script (any more); it is sent again by itself."""
+
+
+_BY_WORD: dict[str, type[Any]] = {
+    "WRONGPASS": AuthenticationError,
+    "NOAUTH": AuthenticationError,
+    "LOADING": Loading,
+    "READONLY": ReadOnly,
+    "MASTERDOWN": MasterDown,
+    "CLUSTERDOWN": ClusterDown,
+    "OOM": OutOfMemory,
+    "NOPERM": AccessRefused,
+    "NOSCRIPT": NoScript,
+    **dict.fromkeys(("BUSY", "MISCONF", "NOREPLICAS", "TRYAGAIN", "UNBLOCKED"), Unavailable),
+}
+
+#: Old servers, and some errors of AUTH, have no word of their own.
+_BY_START: tuple[tuple[str, type[Any]], ...] = (
+    ("ERR max number of clients reached", ConnectionLost),
+    ("ERR invalid password", AuthenticationError),
+    ("ERR AUTH <password> called without any password", AuthenticationError),
+    ("ERR Client sent AUTH, but no password is set", AuthenticationError),
+    ("ERR DB index is out of range", ConnectionError),
+)
+
+
+def error_from_reply(text: str) -> Any:
+    """The error that the server's answer ``text`` (without the leading ``-``) stands for."""
+    kind = _BY_WORD.get(text.partition(" ")[0])
+    if kind is None:
+        kind = next((error for start, error in _BY_START if text.startswith(start)), CommandError)
+    return kind(text)
+
+
+def get_redis_error_classes() -> Any:
+    """``error_classes_t(connection_errors, channel_errors)``: what a connection, and a channel, may raise.
+
+    Both kombu's and the driver's, so that code of the program which uses redis-py itself is covered.
+    """
+    return error_classes_t(
+        (
+            ours.ConnectionError,
+            builtins.OSError,
+            driver.ConnectionError,
+            driver.TimeoutError,
+        ),
+        (ours.ChannelError, driver.DataError, driver.InvalidResponse, driver.ResponseError),
+    )
+
+
+def get_redis_ConnectionError() -> type[Exception]:
+    """The driver's connection error."""
+    return driver.ConnectionError

@@ -1,0 +1,138 @@
+"""Where messages are pushed to, packed once and used for many messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kombu_redis.resp import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kombu_redis.keys import Keys
+    from kombu_redis.resp import Argument
+    from kombu_redis.scripts import Script
+
+__all__ = ("Check", "Limits", "Outlet", "Target", "bulk", "bulks")
+
+
+#: What must be so for a route to hold: (kind, key, field, expected). Kind "h": the field of a hash has that value (""
+#: when missing); "s": the set has so many members, and there is no field.
+Check = tuple[str, str, str, str | bytes | int]
+
+
+class Limits(NamedTuple):
+    """How much a queue may hold."""
+
+    max_length: int | None = None
+    max_bytes: int | None = None
+    #: A full queue refuses what is new; else the oldest give way.
+    refuses: bool = False
+    #: What gives way is leased to the publisher, who makes dead letters of it; else it is dropped.
+    buries: bool = False
+    #: ``x-max-priority``, which says what lists the queue has.
+    max_priority: int | None = None
+
+
+class Target(NamedTuple):
+    """A list to push to."""
+
+    queue: str
+    #: The key that :meth:`Keys.level` gives for the queue and the message's step.
+    level: str
+    limits: Limits | None = None
+
+
+def bulk(argument: Argument) -> bytes:
+    """One argument of a command."""
+    return pack(argument)[4:]  # behind *1
+
+
+def bulks(arguments: Sequence[Argument]) -> bytes:
+    """Arguments of a command, without the number of them that goes before."""
+    packed = pack(*arguments)
+    return packed[packed.index(b"\n") + 1 :]
+
+
+class Outlet:
+    """A route, ready for push.lua: everything but the payloads.
+
+    Arguments:
+        targets: none when the message is only published.
+        checks: see :class:`Check`.
+        channel: pub/sub channel the message is published on as well.
+        shared: all targets get the same payload; else each has its own, in the order of the targets.
+        score: lease - visibility_timeout, in seconds.
+    """
+
+    __slots__ = ("_base", "_fixed", "_keys", "_one", "_script", "limited", "shared", "targets")
+
+    def __init__(
+        self,
+        script: Script,
+        keys: Keys,
+        targets: Sequence[Target],
+        checks: Sequence[Check],
+        channel: str | None,
+        shared: bool,
+        score: float,
+    ) -> None:
+        self.targets = tuple(targets)
+        self.shared = shared or len(targets) < 2
+        self.limited = any(target.limits for target in targets)
+        flags = ("l" if self.limited else "") + ("o" if self.shared else "")
+        names: list[Argument] = [key for _, key, _, _ in checks]
+        names.append(keys.expiring)
+        about: list[Argument] = [part for kind, _, *rest in checks for part in (kind, *rest)]
+        for target in targets:
+            queue, level, limits = target
+            names += (level, keys.wake(queue))
+            if limits is None:
+                about += (queue, 0)
+                continue
+            levels = keys.levels(queue, limits.max_priority)
+            names += (keys.unacked(queue), keys.unacked_index(queue), keys.bytes(queue), *levels)
+            about += (
+                queue,
+                len(levels),
+                "" if limits.max_length is None else limits.max_length,
+                "" if limits.max_bytes is None else limits.max_bytes,
+                "1" if limits.refuses else "",
+                "1" if limits.buries else "",
+            )
+        self._script = script
+        self._keys = len(names)
+        self._base = len(names) + 5 + len(about)
+        before = bulks([*names, len(checks), len(targets)])
+        after = bulks([channel or "", score, *about])
+        self._fixed = tuple(before + bulk(flags + more) + after for more in ("", "s"))
+        self._one = self._head(1, "")
+
+    def _head(self, arguments: int, flag: str) -> bytes:
+        return self._script.head(self._keys, self._base + arguments) + self._fixed[flag == "s"]
+
+    def pack(
+        self, payloads: Sequence[bytes], stamps: Sequence[float | None] | None = None, lease: str = ""
+    ) -> bytes:
+        """The call for these payloads.
+
+        Arguments:
+            payloads: for each message one, or as many as there are targets unless they are shared.
+            stamps: for each payload when it expires, in seconds since the epoch.
+            lease: prefix of the tags of what has to give way, unique to this call.
+        """
+        if not self.limited and stamps is None and len(payloads) == 1:
+            payload = payloads[0]
+            return b"%b$%d\r\n%b\r\n" % (self._one, len(payload), payload)
+        parts = [b""]
+        if self.limited:
+            parts.append(bulk(lease))
+        if stamps is None:
+            parts += [b"$%d\r\n%b\r\n" % (len(payload), payload) for payload in payloads]
+            parts[0] = self._head(len(parts) - 1, "")
+        else:
+            for stamp, payload in zip(stamps, payloads, strict=True):
+                text = b"" if stamp is None else b"%.6f" % stamp
+                parts.append(b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(text), text, len(payload), payload))
+            parts[0] = self._head(2 * len(payloads) + self.limited, "s")
+        return b"".join(parts)

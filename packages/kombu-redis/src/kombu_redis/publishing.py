@@ -1,0 +1,304 @@
+"""The way out: one round trip that validates the route, appends to the queues, broadcasts and wakes."""
+
+from __future__ import annotations
+
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from kombu.exceptions import (
+    BatchPublishError,
+    ChannelError,
+    MessageNacked,
+    PreconditionFailed,
+    RecoverableConnectionError,
+)
+from kombu.log import get_logger
+from kombu.transport.virtual import envelope as wire
+from kombu.transport.virtual import policy
+
+from .envelope import LEASE, Lease, write_payload
+from .settling import SettleVerbs
+from .store import Limits, Outlet, Pushed, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kombu.transport.virtual.policy import QueuePolicy
+
+    from .mirror import Route
+    from .store import Leased
+
+__all__ = ("PublishVerbs",)
+
+logger = get_logger(__name__)
+
+#: How often a publish follows a topology that changes under it.
+TRIES = 20
+
+
+class Way:
+    """A route with what is made of it once: what the envelopes say of it, and the packed outlets by priority."""
+
+    __slots__ = ("info", "outlets", "route", "stamps")
+
+    def __init__(self, route: Route, exchange: str, routing_key: str) -> None:
+        self.route = route
+        self.info = {"exchange": exchange, "routing_key": routing_key}
+        #: Whether a queue on it gives its messages a time to live.
+        self.stamps = any(rules.message_ttl is not None for _, rules in route.queues)
+        self.outlets: dict[int | None, Outlet] = {}
+
+
+class PublishVerbs(SettleVerbs):
+    """``basic_publish`` and ``basic_publish_many``."""
+
+    #: The ways that were used, by (exchange, routing key).
+    _ways: dict[tuple[str, str], Way]
+
+    def basic_publish(
+        self,
+        message: dict[str, Any],
+        exchange: str = "",
+        routing_key: str = "",
+        mandatory: bool = False,
+        immediate: bool = False,
+        delay: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Append the message to every queue its exchange routes it to; when this returns, the server has it.
+
+        Raises:
+            NotFound: there is no such exchange.
+            MessageNacked: a queue is full and refuses new messages.
+        """
+        if self.closed:
+            self._check_open()
+        try:
+            self._publish(message, exchange, routing_key, mandatory, delay)
+        except ChannelError:
+            self.close()
+            raise
+
+    def _publish(
+        self, message: dict[str, Any], exchange: str, routing_key: str, mandatory: bool, delay: float | None
+    ) -> None:
+        if mandatory and not exchange and not self._has_queue(routing_key):
+            self._seal(message, {"exchange": exchange, "routing_key": routing_key})
+            self._unroutable(message, exchange, routing_key, mandatory)
+            return
+        for _ in range(TRIES):
+            way = self._way(message, exchange, routing_key)
+            self._seal(message, way.info)
+            done = self._push(way, message, delay)
+            if done.stale is None:
+                route = way.route
+                if not route.queues and route.fanout_channel is None:
+                    self._unroutable(message, exchange, routing_key, mandatory)
+                elif done.refused or done.dropped or done.unreadable:
+                    self._overflowed(route, message, done)
+                return
+            self.connection.directory.refresh(way.route.checks)
+        raise RecoverableConnectionError(
+            f"the bindings of exchange {exchange!r} changed {TRIES} times while a message was being published"
+        )
+
+    def _way(self, message: dict[str, Any], exchange: str, routing_key: str) -> Way:
+        route = self.connection.directory.route(exchange, routing_key, message["headers"])
+        ways = self._ways
+        way = ways.get((exchange, routing_key))
+        if way is None or way.route is not route:
+            if len(ways) >= 4096:
+                ways.clear()
+            way = ways[exchange, routing_key] = Way(route, exchange, routing_key)
+        return way
+
+    def _seal(self, message: dict[str, Any], info: dict[str, str]) -> None:
+        """As for any virtual channel; again, when the route turned out to be another."""
+        properties = message["properties"]
+        if "body_encoding" not in properties:
+            message["body"], properties["body_encoding"] = self.encode_body(
+                message["body"], self.body_encoding
+            )
+        properties["delivery_info"] = info
+        properties["delivery_tag"] = self._unique()
+
+    # -- one message ---------------------------------------------------------------------------------------
+
+    def _push(self, way: Way, message: dict[str, Any], delay: float | None) -> Pushed:
+        route = way.route
+        properties = message["properties"]
+        store = self.connection.store
+        outlet = self._outlet(way, properties.get("priority"))
+        for channel in route.more_channels:
+            self.connection.server.call("PUBLISH", channel, write_payload(message))
+        if not outlet.targets:
+            return store.push(outlet, () if route.fanout_channel is None else (write_payload(message),))
+        if delay is None and not way.stamps and "expiration" not in properties and len(route.queues) < 2:
+            return store.push(outlet, (write_payload(message),))
+        now = time()
+        payloads, stamps = self._copies(route, message, now if delay is None else now + delay)
+        if delay is not None:
+            targets = list(zip(outlet.targets, payloads, stamps, strict=True))
+            return store.push_delayed(targets, now + delay, route.checks)
+        return store.push(outlet, payloads, stamps if any(stamp is not None for stamp in stamps) else None)
+
+    def _copies(
+        self, route: Route, message: dict[str, Any], ready: float
+    ) -> tuple[list[bytes], list[float | None]]:
+        """A payload for each queue, and when it expires, counted from when it is ``ready``."""
+        payloads, stamps = [], []
+        for name, rules in route.queues:
+            letter = wire.another(message)
+            properties = letter["properties"]
+            properties["delivery_tag"] = self._unique()
+            when = self._expiry(name, properties, rules, ready)
+            if when is not None:
+                properties["expires_at"] = when
+            payloads.append(write_payload(letter))
+            stamps.append(when)
+        return payloads, stamps
+
+    def _expiry(
+        self, queue: str, properties: dict[str, Any], rules: QueuePolicy, ready: float
+    ) -> float | None:
+        try:
+            when = policy.expires_at(properties.get("expiration"), rules, ready)
+        except ValueError as exc:
+            raise PreconditionFailed(f"PRECONDITION_FAILED - {exc}", (60, 40), "Basic.publish") from exc
+        if when is not None and when <= ready and self._somebody_waits(self.state.queues.get(queue)):
+            return None
+        return when
+
+    def _outlet(self, way: Way, priority: int | None) -> Outlet:
+        """Where a message of this priority goes, packed; remembered."""
+        outlet = way.outlets.get(priority)
+        if outlet is None:
+            route = way.route
+            keys = self.connection.keys
+            targets = [
+                Target(name, keys.level(name, keys.step(priority, rules.max_priority)), _limits(rules))
+                for name, rules in route.queues
+            ]
+            outlet = self.connection.store.outlet(targets, route.checks, route.fanout_channel)
+            way.outlets[priority] = outlet
+        return outlet
+
+    def _overflowed(self, route: Route, message: dict[str, Any], done: Pushed) -> None:
+        """Dead letters of what gave way; an error when a queue refused.
+
+        Raises:
+            MessageNacked: at least one queue is full.
+        """
+        for dropped in done.dropped:
+            self._discard(dropped.queue, held(dropped), "maxlen")
+        if not done.refused:
+            return
+        for _, target in done.refused:
+            name, rules = route.queues[target]
+            if rules.overflow == "reject-publish-dlx":
+                self._bury(name, wire.another(message), "maxlen", rules)
+        full = ", ".join(repr(route.queues[target][0]) for _, target in done.refused)
+        raise MessageNacked(
+            f"queue {full} is full: x-max-length reached, and x-overflow refuses new messages"
+        )
+
+    def _returned(self, queue: str) -> None:
+        """Messages have come back to a queue, which may be too many for it."""
+        spec = self.state.queues.get(queue)
+        if spec is None or not spec.policy.limits_length or spec.policy.refuses:
+            return
+        store, rules = self.connection.store, spec.policy
+        target = Target(queue, self.connection.keys.level(queue, 0), _limits(rules))
+        for dropped in store.push(store.outlet([target]), ()).dropped:
+            self._discard(queue, held(dropped), "maxlen")
+
+    # -- several -------------------------------------------------------------------------------------------
+
+    def basic_publish_many(self, publications: Iterable[tuple[Any, str, str, dict[str, Any]]]) -> None:
+        """Publish (message, exchange, routing key, options) in few round trips, in their order.
+
+        Raises:
+            BatchPublishError: at least one was not published; the others were.
+        """
+        self._check_open()
+        pending: list[tuple[Outlet, list[bytes], list[tuple[Any, str, str, dict[str, Any]]]]] = []
+        failures: list[Exception] = []
+        for publication in publications:
+            found = self._simple(*publication)
+            if found is None:
+                failures += self._publish_pending(pending)
+                failures += self._one_of_many(publication)
+            elif pending and pending[-1][0] is found[0]:
+                pending[-1][1].append(found[1])
+                pending[-1][2].append(publication)
+            else:
+                pending.append((found[0], [found[1]], [publication]))
+        failures += self._publish_pending(pending)
+        if failures:
+            raise BatchPublishError(
+                f"{len(failures)} messages of a batch were not published: {failures[0]}"
+            ) from failures[0]
+
+    def _simple(
+        self, message: dict[str, Any], exchange: str, routing_key: str, options: dict[str, Any]
+    ) -> tuple[Outlet, bytes] | None:
+        """Outlet and payload of a message that goes to one queue without more ado."""
+        properties = message["properties"]
+        if options.get("delay") is not None or "expiration" in properties:
+            return None
+        try:
+            way = self._way(message, exchange, routing_key)
+        except ChannelError:
+            return None
+        if way.stamps or len(way.route.queues) != 1:
+            return None
+        outlet = self._outlet(way, properties.get("priority"))
+        if outlet.limited:
+            return None
+        self._seal(message, way.info)
+        return outlet, write_payload(message)
+
+    def _publish_pending(
+        self, pending: list[tuple[Outlet, list[bytes], list[tuple[Any, str, str, dict[str, Any]]]]]
+    ) -> list[Exception]:
+        results = self.connection.store.push_many(
+            [(outlet, payloads, None) for outlet, payloads, _ in pending]
+        )
+        failures: list[Exception] = []
+        for result, (_, _, publications) in zip(results, pending, strict=True):
+            if isinstance(result, Exception):
+                failures += [result] * len(publications)
+            elif result.stale is not None:
+                for publication in publications:
+                    failures += self._one_of_many(publication)
+        pending.clear()
+        return failures
+
+    def _one_of_many(self, publication: tuple[Any, str, str, dict[str, Any]]) -> Sequence[Exception]:
+        message, exchange, routing_key, options = publication
+        try:
+            self._publish(
+                message, exchange, routing_key, options.get("mandatory", False), options.get("delay")
+            )
+        except (ChannelError, MessageNacked) as exc:
+            return [exc]
+        return ()
+
+
+def held(leased: Leased) -> dict[str, Any]:
+    """The envelope of a message this connection has a lease of."""
+    message = leased.message
+    message[LEASE] = Lease(leased.tag, leased.level, 0, True)
+    return message
+
+
+def _limits(rules: QueuePolicy) -> Limits | None:
+    if not rules.limits_length:
+        return None
+    return Limits(
+        rules.max_length,
+        rules.max_length_bytes,
+        rules.refuses,
+        rules.dead_letter_exchange is not None,
+        rules.max_priority,
+    )

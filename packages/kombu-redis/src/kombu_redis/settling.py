@@ -1,0 +1,231 @@
+"""What becomes of a message that this connection holds: done with, given back, or sent on as a dead letter.
+
+Each of these names the lease, and does nothing when that has ended: the message is somebody else's then.
+"""
+
+from __future__ import annotations
+
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from kombu.exceptions import MessageNacked, NotFound
+from kombu.log import get_logger
+from kombu.transport import virtual
+from kombu.transport.virtual import envelope as wire
+from kombu.transport.virtual import policy
+from kombu.transport.virtual.policy import PLAIN
+
+from .envelope import LEASE, RAW, write_payload
+from .store import Move
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from kombu.transport.virtual.ledger import Subscription
+    from kombu.transport.virtual.policy import QueuePolicy
+
+    from .transport import Transport
+
+__all__ = ("QoS", "SettleVerbs")
+
+logger = get_logger(__name__)
+
+
+class QoS(virtual.QoS):
+    """The ledger of a channel; what it gives back goes in one round trip a queue."""
+
+    channel: SettleVerbs
+
+    def restore_unacked(self) -> None:
+        """Give everything unsettled back, so that the oldest comes first again."""
+        by_queue: dict[str, list[dict[str, Any]]] = {}
+        for tag in list(self.unacked):
+            delivery = self.settle(tag)
+            if delivery is not None:
+                by_queue.setdefault(delivery[0], []).append(delivery[1])
+        for queue, messages in by_queue.items():
+            self.channel.give_back(queue, messages)
+            self.channel._returned(queue)
+
+
+class SettleVerbs(virtual.Channel):
+    """The hooks by which the virtual layer settles."""
+
+    connection: Transport
+
+    # -- done with -----------------------------------------------------------------------------------------
+
+    def _ack(self, queue: str, message: dict[str, Any]) -> None:
+        lease = message.get(LEASE)
+        if lease is None:
+            return  # a broadcast: nobody else has this copy
+        transport = self.connection
+        transport.held.pop(lease.tag, None)
+        # At once, unless the consumer is about to get, and settle, more that was claimed with it.
+        transport.store.ack(lease.tag, now=not any(other.fetched for other in transport.consumers))
+
+    # -- back ----------------------------------------------------------------------------------------------
+
+    def _requeue(self, queue: str, message: dict[str, Any]) -> None:
+        if LEASE in message:
+            self._move_back(queue, [(message, None if RAW in message else write_payload(message))])
+        else:
+            self.connection.broadcasts.give_back(queue, message)
+
+    def give_back(self, queue: str, messages: Iterable[dict[str, Any]]) -> None:
+        """Return delivered messages, oldest first, to the front of their queue; out, if they came back too often."""
+        spec = self.state.queues.get(queue)
+        rules = spec.policy if spec is not None else PLAIN
+        returned: list[tuple[dict[str, Any], bytes | None]] = []
+        for message in messages:
+            if LEASE not in message:
+                self.connection.broadcasts.give_back(queue, message)
+            elif RAW in message:
+                returned.append((message, None))  # (as it came: its deliveries cannot be counted)
+            elif policy.exceeds_delivery_limit(policy.count_delivery(message), self._limited(rules)):
+                self._discard(queue, message, "delivery_limit")
+            else:
+                returned.append((message, write_payload(message)))
+        self._move_back(queue, returned)
+
+    def _return(self, queue: str, message: dict[str, Any]) -> None:
+        self.give_back(queue, [message])
+
+    def _unfetch(self, subscription: Subscription) -> None:
+        fetched, subscription.fetched = subscription.fetched, []
+        self._move_back(subscription.queue, [(message, None) for message in reversed(fetched)])
+
+    def _move_back(self, queue: str, messages: Sequence[tuple[dict[str, Any], bytes | None]]) -> None:
+        """To the front of the list each came from, in their order; with a new payload or as it was."""
+        entries = []
+        places = self.connection.places(queue)
+        for message, payload in messages:
+            lease = message[LEASE]
+            self.connection.held.pop(lease.tag, None)
+            expires_at = message["properties"].get("expires_at")
+            behind = places.behind(lease.number)
+            entries.append(
+                (lease.tag, Move(queue, lease.level, payload, expires_at, True, lease.declared, behind))
+            )
+        if not entries:
+            return
+        for message, payload in messages:
+            if payload is not None:
+                places.note(message[LEASE].number, payload)
+        self._report_lost(self.connection.store.give_back(queue, entries))
+
+    @staticmethod
+    def _report_lost(tags: Iterable[str]) -> None:
+        for tag in tags:
+            logger.warning(
+                "Lease %s had ended: the message was given to somebody else, and is left to them", tag
+            )
+
+    # -- out -----------------------------------------------------------------------------------------------
+
+    def _limited(self, rules: QueuePolicy) -> QueuePolicy:
+        """The queue's rules, with the transport's ``max_deliveries`` where it sets no limit of its own."""
+        most = self.connection.options.max_deliveries
+        if most is None or rules.delivery_limit is not None:
+            return rules
+        return policy.QueuePolicy(delivery_limit=max(0, most - 1))
+
+    def _discard(self, queue: str, message: dict[str, Any], reason: str) -> None:
+        """Out of the queue: as a dead letter where that is asked for, else gone; in one step either way."""
+        spec = self.state.queues.get(queue)
+        rules = spec.policy if spec is not None else PLAIN
+        if rules.dead_letter_exchange is None:
+            if reason == "delivery_limit":
+                self._set_aside(queue, message)
+                return
+            if reason != "rejected":
+                logger.info("Message in queue %r dropped: %s", queue, reason)
+            self._ack(queue, message)
+            return
+        if LEASE not in message:
+            self._bury(queue, message, reason, rules)
+            return
+        tag = message[LEASE].tag
+        moves = list(self._dead_letters(queue, message, reason, rules))
+        if not moves:
+            self._ack(queue, message)
+            return
+        self.connection.held.pop(tag, None)
+        self._report_lost(self.connection.store.move(queue, [(tag, "", moves)]))
+        for move in moves:
+            self._returned(move.queue)
+
+    def _bury(self, queue: str, message: dict[str, Any], reason: str, rules: QueuePolicy) -> None:
+        """A dead letter of a message that was never in the queue, or is in none: published."""
+        dead = policy.dead_letter(message, queue, reason, rules, time())
+        if dead is None:
+            return
+        exchange, routing_key, letter = dead
+        try:
+            self._publish(letter, exchange, routing_key, False, None)
+        except (NotFound, MessageNacked) as exc:
+            logger.warning("Dead letter (%s) of queue %r is dropped: %s", reason, queue, exc)
+
+    def _dead_letters(
+        self, queue: str, message: dict[str, Any], reason: str, rules: QueuePolicy
+    ) -> Iterator[Move]:
+        """Where a message goes when it leaves its queue, and as what."""
+        now = time()
+        bare = {name: value for name, value in message.items() if name not in (LEASE, RAW)}
+        dead = policy.dead_letter(bare, queue, reason, rules, now)
+        if dead is None:
+            return
+        exchange, routing_key, letter = dead
+        names, channel = self._route_letter(exchange, routing_key, letter)
+        names = [name for name in names if reason == "rejected" or not policy.goes_in_circles(letter, name)]
+        if not names and channel is None:
+            logger.warning(
+                "Dead letter (%s) of queue %r is dropped: exchange %r with key %r leads to no queue",
+                reason,
+                queue,
+                exchange,
+                routing_key,
+            )
+            return
+        self._seal(letter, {"exchange": exchange, "routing_key": routing_key})
+        if channel is not None:
+            self.connection.server.call("PUBLISH", channel, write_payload(letter))
+        for name in names:
+            yield self._letter_to(name, wire.another(letter), now)
+
+    def _letter_to(self, queue: str, letter: dict[str, Any], now: float) -> Move:
+        spec = self.state.queues.get(queue)
+        rules = spec.policy if spec is not None else PLAIN
+        properties = letter["properties"]
+        properties["delivery_tag"] = self._unique()
+        expires_at = policy.expires_at(properties.get("expiration"), rules, now)
+        if expires_at is not None:
+            properties["expires_at"] = expires_at
+        keys = self.connection.keys
+        level = keys.level(queue, keys.step(properties.get("priority"), rules.max_priority))
+        return Move(queue, level, write_payload(letter), expires_at, front=False, declared=spec is not None)
+
+    def _route_letter(
+        self, exchange: str, routing_key: str, letter: dict[str, Any]
+    ) -> tuple[list[str], str | None]:
+        """The queues for a dead letter, and the pub/sub channel; asked of the server, since nothing checks it later."""
+        directory = self.connection.directory
+        try:
+            directory.load_exchange(exchange)
+            route = directory.route(exchange, routing_key, letter["headers"])
+        except NotFound:
+            return [], None
+        return [name for name, _ in route.queues], route.fanout_channel
+
+    def _set_aside(self, queue: str, message: dict[str, Any]) -> None:
+        """Keep what nobody can make use of, byte by byte, where a person finds it."""
+        if LEASE not in message:
+            return
+        tag = message[LEASE].tag
+        self.connection.held.pop(tag, None)
+        self.connection.store.set_aside(queue, [tag])
+        logger.error(
+            "Message of queue %r is set aside: it is the last element of the list %r",
+            queue,
+            self.connection.keys.undecodable(queue),
+        )

@@ -1,0 +1,190 @@
+"""Messages at the server: typed Python over the scripts in ``lua/``, whose headers say what each promises.
+
+A message is in a list, in the sorted set of delayed ones, or leased: in the hash ``unacked`` and its index. Every step
+between those is one script, so that a process may die at any moment. Leases have tags that nobody else uses, made of
+a prefix and a number; whoever moves or acknowledges a message names its tag and does nothing when it is gone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from .calls import TRY, Calls, script
+from .claiming import Claimed, Claims, Source, header_of
+from .moving import Due, Move, Moves
+from .outlet import Check, Limits, Outlet, Target
+from .replies import Leased, Run, Unreadable
+from .resp import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from .client import Client
+    from .keys import Keys
+    from .options import Options
+    from .resp import Argument
+
+__all__ = (
+    "Check",
+    "Claimed",
+    "Due",
+    "Leased",
+    "Limits",
+    "Move",
+    "Outlet",
+    "Pushed",
+    "Source",
+    "Store",
+    "Target",
+    "Unreadable",
+)
+
+
+class Pushed(NamedTuple):
+    """What has become of a push."""
+
+    #: Index of the check that did not hold, so that nothing was done.
+    stale: int | None = None
+    #: (index of the message, index of the target) that was full.
+    refused: list[tuple[int, int]] = []
+    #: What had to give way, held by this connection.
+    dropped: list[Leased] = []
+    unreadable: list[Unreadable] = []
+    #: How many gave way and are gone.
+    lost: int = 0
+
+
+DONE = Pushed()
+
+
+class Store(Claims, Moves, Calls):
+    """The messages at one server.
+
+    Arguments:
+        client: the command socket; its lock is held during each call.
+    """
+
+    def __init__(self, client: Client, keys: Keys, options: Options) -> None:
+        super().__init__(client, keys, options)
+        self._claims = {}
+
+    # -- into the lists ------------------------------------------------------------------------------------
+
+    def outlet(
+        self,
+        targets: Sequence[Target],
+        checks: Sequence[Check] = (),
+        channel: str | None = None,
+        *,
+        shared: bool = False,
+    ) -> Outlet:
+        """A route to push to; worth keeping."""
+        push = script("push", "common", "checks")
+        return Outlet(push, self._keys, targets, checks, channel, shared, self._score)
+
+    def push(
+        self, outlet: Outlet, payloads: Sequence[bytes], stamps: Sequence[float | None] | None = None
+    ) -> Pushed:
+        """Append messages; see :meth:`Outlet.pack`. Without payloads the limits of the queues are enforced."""
+        lease = self._new_prefix() if outlet.limited else ""
+        reply = self._request(outlet.pack(payloads, stamps, lease))
+        return DONE if reply == 1 else self._pushed(outlet, lease, reply)
+
+    def push_many(
+        self, batch: Iterable[tuple[Outlet, Sequence[bytes], Sequence[float | None] | None]]
+    ) -> list[Pushed | Exception]:
+        """As :meth:`push` for several outlets, in one write."""
+        calls = []
+        packed = []
+        for outlet, payloads, stamps in batch:
+            lease = self._new_prefix() if outlet.limited else ""
+            calls.append((outlet, lease))
+            packed.append(outlet.pack(payloads, stamps, lease))
+        client = self._client
+        with client.lock:
+            if self._acks:
+                client.buffer(*self._pack_acks())
+            replies = client.attempt(packed)
+        return [
+            DONE
+            if reply == 1
+            else reply
+            if isinstance(reply, Exception)
+            else self._pushed(outlet, lease, reply)
+            for (outlet, lease), reply in zip(calls, replies, strict=True)
+        ]
+
+    def _pushed(self, outlet: Outlet, prefix: str, reply: Any) -> Pushed:
+        if isinstance(reply, int):
+            return Pushed(stale=-reply - 1)
+        refused, dropped, lost = header_of(reply[0])
+        runs: list[Run] = []
+        for target, level, many in dropped:
+            queue, _, limits = outlet.targets[target]
+            runs.append((queue, self._keys.levels(queue, limits and limits.max_priority)[level], many))
+        messages, unreadable = self._parser.messages(reply[1:], runs, prefix, 1) if runs else ([], [])
+        return Pushed(None, [(message, target) for message, target in refused], messages, unreadable, lost)
+
+    def push_delayed(
+        self,
+        targets: Sequence[tuple[Target, bytes, float | None]],
+        due: float,
+        checks: Sequence[Check] = (),
+    ) -> Pushed:
+        """Append a message to queues when ``due`` (seconds since the epoch): target, payload, when it expires."""
+        keys = self._keys
+        names: list[Argument] = [key for _, key, _, _ in checks]
+        about: list[Argument] = [len(checks), len(targets), due, keys.sep]
+        about += [part for kind, _, *rest in checks for part in (kind, *rest)]
+        names.append(keys.expiring)
+        for (queue, level, _), payload, expires_at in targets:
+            names.append(keys.delayed(queue))
+            step = level[len(keys.level(queue, 0)) + len(keys.sep) :] or "0"
+            about += (queue, step, "" if expires_at is None else expires_at, payload)
+        reply = self._request(script("delay", "common", "checks").pack(names, about))
+        return DONE if reply == 1 else Pushed(stale=-reply - 1)
+
+    # -- time ----------------------------------------------------------------------------------------------
+
+    def due_to_expire(self, limit: int = 100) -> list[str]:
+        """Queues of which a message may have expired; nobody else gets them for 2 seconds. See :meth:`expire`."""
+        return [name.decode() for name in self.due(self._keys.expiring, limit)]
+
+    def due(self, key: str, limit: int = 100) -> list[bytes]:
+        """Members of a sorted set whose time has come; nobody else gets them for 2 seconds."""
+        found: list[bytes] = self._request(script("due", "common").pack([key], [limit, TRY]))
+        return found
+
+    # -- queues --------------------------------------------------------------------------------------------
+
+    def size(self, queue: str, max_priority: int | None = None) -> int:
+        """How many messages are ready."""
+        levels = self._keys.levels(queue, max_priority)
+        if len(levels) == 1:
+            return int(self._request(pack("LLEN", levels[0])))
+        return int(self._request(script("size", "common").pack(levels)))
+
+    def size_bytes(self, queue: str, max_priority: int | None = None) -> int:
+        """Bytes of the bodies that are ready."""
+        levels = self._keys.levels(queue, max_priority)
+        return int(self._request(script("size_bytes", "common").pack([self._keys.bytes(queue), *levels])))
+
+    def purge(self, queue: str, max_priority: int | None = None) -> int:
+        """Remove what is ready; how many messages that were."""
+        levels = self._keys.levels(queue, max_priority)
+        return int(self._request(script("purge", "common").pack([self._keys.bytes(queue), *levels])))
+
+    def keys_of(self, queue: str, max_priority: int | None = None) -> list[str]:
+        """Every key that goes with the queue; what could not be decoded is kept."""
+        keys = self._keys
+        own = [keys.delayed(queue), keys.wake(queue), keys.consumers(queue), keys.bytes(queue)]
+        return [*keys.levels(queue, max_priority), *own]
+
+    # -- waking --------------------------------------------------------------------------------------------
+
+    def pass_on(self, token: str) -> None:
+        """Leave a token, taken by somebody who has no use for it, to the next who waits."""
+        self._request(script("wake", "common").pack([token]))
+
+    nudge = pass_on

@@ -1,0 +1,136 @@
+"""What time brings about on the server, looked after by whoever consumes: ended leases, expired queues and messages.
+
+The server lets one connection look each second, however many there are. Decisions (is it delivered once too often,
+where does a dead letter go) are made here in Python, and each is carried out by a script that does nothing when
+somebody else was first.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from kombu.exceptions import NotFound
+from kombu.log import get_logger
+from kombu.transport.virtual import policy
+from kombu.transport.virtual.policy import PLAIN
+from kombu.utils import json
+
+from .envelope import read_envelope, split_entry, write_payload
+from .publishing import held
+from .store import Move
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .channel import Channel
+    from .store import Due
+    from .transport import Transport
+
+__all__ = ("Sweep",)
+
+logger = get_logger(__name__)
+
+#: Seconds between two looks of one connection.
+INTERVAL = 0.9
+#: Milliseconds in which nobody else looks.
+TURN = 800
+
+
+class Sweep:
+    """Looks after everybody's leases and lifetimes, in the thread that drains the connection."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._next = 0.0
+
+    def look(self, channel: Channel) -> None:
+        """See to what is due, if nobody has within the last second."""
+        now = monotonic()
+        if now < self._next:
+            return
+        self._next = now + INTERVAL
+        transport = self._transport
+        if transport.server.call("SET", transport.keys.sweeper, transport.identity, "NX", "PX", TURN):
+            self.run(channel)
+
+    def run(self, channel: Channel) -> None:
+        """See to what is due."""
+        store = self._transport.store
+        while True:
+            due = store.fetch_due()
+            self._restore(channel, due)
+            if len(due) < 100:
+                break
+        self._transport.directory.expire_temporary()
+        self.expire(channel)
+
+    def expire(self, channel: Channel) -> None:
+        """Dead letters of the messages at the front of their queues whose time is over."""
+        store, directory = self._transport.store, self._transport.directory
+        queues = store.due_to_expire()
+        directory.load_queue(*queues)
+        for queue in queues:
+            messages, unreadable = store.expire(queue, channel._max_priority(queue))
+            for leased in messages:
+                channel._discard(queue, held(leased), "expired")
+            store.set_aside(queue, [one.tag for one in unreadable])
+
+    # -- ended leases --------------------------------------------------------------------------------------
+
+    def _restore(self, channel: Channel, due: Sequence[Due]) -> None:
+        entries = []
+        for one in due:
+            try:
+                entries.append((one, self._destinations(channel, one)))
+            except (ValueError, TypeError, LookupError) as exc:
+                entries.append((one, [self._as_taken(one, exc)]))
+        if entries:
+            self._transport.store.restore(entries)
+            logger.info("%d messages came back whose consumers are gone", len(entries))
+
+    def _destinations(self, channel: Channel, due: Due) -> list[Move]:
+        """Back to the queue it came from, counted; or to its dead letters, when it came back too often."""
+        payload, exchange, routing_key = json.loads(due.value.decode())
+        message = read_envelope(payload)
+        count = policy.count_delivery(message)
+        directory = self._transport.directory
+        directory.load_exchange(exchange)
+        try:
+            queues = directory.route(exchange, routing_key, message["headers"]).queues
+        except NotFound:
+            # (an old consumer's, and its exchange is gone: the routing key is the best there is)
+            queues = ((routing_key, PLAIN),)
+        moves: list[Move] = []
+        for queue, rules in queues:
+            limited = channel._limited(rules)
+            if policy.exceeds_delivery_limit(count, limited):
+                letters = list(channel._dead_letters(queue, message, "delivery_limit", rules))
+                moves += letters or [self._aside(queue, message)]
+            else:
+                moves.append(self._back(queue, rules, message))
+        return moves
+
+    def _as_taken(self, due: Due, error: Exception) -> Move:
+        """What nobody can read goes back as it was, for the next consumer to say so."""
+        keys = self._transport.keys
+        try:
+            payload, exchange, queue = split_entry(due.value)
+        except ValueError:
+            exchange = queue = None
+        if queue and exchange == "":
+            return Move(queue, keys.queue(queue), payload)
+        logger.error(
+            "Message %s, whose consumer is gone, cannot be read and is set aside: %s", due.tag, error
+        )
+        return Move("unacked", keys.undecodable("unacked"), due.value, front=False)
+
+    def _back(self, queue: str, rules: Any, message: dict[str, Any]) -> Move:
+        keys = self._transport.keys
+        properties = message["properties"]
+        level = keys.level(queue, keys.step(properties.get("priority"), rules.max_priority))
+        return Move(queue, level, write_payload(message), properties.get("expires_at"))
+
+    def _aside(self, queue: str, message: dict[str, Any]) -> Move:
+        logger.error("Message of queue %r was delivered too often and is set aside", queue)
+        return Move(queue, self._transport.keys.undecodable(queue), write_payload(message), front=False)

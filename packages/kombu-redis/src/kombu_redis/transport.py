@@ -1,0 +1,351 @@
+"""A connection to Redis: its sockets, what it holds, and the loop that brings messages to its consumers."""
+
+from __future__ import annotations
+
+from os import getpid
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from kombu.log import get_logger
+from kombu.transport import virtual
+from kombu.transport.virtual.policy import PLAIN
+from kombu.utils import json
+from kombu.utils.deadline import grace_scope
+from kombu.utils.uuid import uuid
+
+from .address import Address
+from .channel import Channel
+from .client import Client
+from .directory import Directory
+from .envelope import LEASE, Lease, Places, read_envelope, undecodable
+from .errors import get_redis_error_classes
+from .fanout import Broadcasts
+from .keeper import Keeper
+from .keys import Keys
+from .options import Options
+from .store import Source, Store
+from .sweep import Sweep
+from .waiting import Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kombu.transport.virtual.ledger import Subscription
+
+    from .store import Leased, Unreadable
+
+__all__ = ("Transport",)
+
+logger = get_logger(__name__)
+
+#: Seconds that closing may take when the server does not answer.
+CLOSING = 2.0
+
+#: How often a claim follows queues that are declared anew.
+TRIES = 5
+
+
+class Transport(virtual.Transport):
+    """``redis://``, ``rediss://``, ``redis+socket://``, ``valkey://``, ``valkeys://``.
+
+    The object is the connection. Threads may publish and settle on it at the same time; one at a time drains it.
+    """
+
+    Channel = Channel
+
+    driver_type = "redis"
+    driver_name = "redis"
+    default_port = 6379
+    connection_errors, channel_errors = get_redis_error_classes()
+    #: There is always something that time may bring about: see :class:`.sweep.Sweep`.
+    schedule = (Sweep,)
+
+    implements = virtual.Transport.implements.extend(
+        asynchronous=True,
+        auto_delete=True,
+        batch_publish=True,
+        consumer_cancel_notify=True,
+        dead_letter=True,
+        delay=True,
+        exclusive=True,
+        mandatory=True,
+        max_length=True,
+        message_ttl=True,
+        priority=True,
+        queue_expires=True,
+    )
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        super().__init__(client, **kwargs)
+        self.options = Options.parse(client.transport_options, client=client)
+        self.address = Address.from_client(client)
+        #: Seconds after which a silent server counts as gone.
+        self.patience = self.options.socket_timeout or 10.0
+        #: Names this connection among all: its consumers, exclusive queues and leases.
+        self.identity = uuid()
+        self.keys = Keys(self.options, self.address.db)
+        self.server = self.open_client()
+        self.lock = self.server.lock
+        self.store = Store(self.server, self.keys, self.options)
+        self.directory = Directory(self.server, self.keys, self.options, self.state, self.identity)
+        #: Tags of the messages this connection holds a lease of.
+        self.held: dict[str, None] = {}
+        self._prefix = f"{self.identity}."
+        self._number = 1
+        self._order = 0
+        self._places: dict[str, Places] = {}
+        self.broadcasts = Broadcasts(self)
+        self.waiter = Waiter(self, self.broadcasts)
+        self.keeper = Keeper(self)
+        self.sweep = Sweep(self)
+        #: The last look found nothing, and nothing has changed since: no need to look again before being woken.
+        self.idle = False
+        self._pid = getpid()
+        self._loop: Any = None
+        self._watched: set[int] = set()
+
+    def open_client(self, use: str = "") -> Client:
+        """One more socket to the same server, not connected yet; ``use`` is added to its ``client_name``."""
+        name = self.options.client_name
+        return Client(self.address, self.options, f"{name}-{use}" if name and use else name)
+
+    # -- connection ----------------------------------------------------------------------------------------
+
+    def establish_connection(self) -> Transport:
+        """Connect: what is wrong with the address or the password is said here."""
+        self.server.connect()
+        return self
+
+    def close_connection(self, connection: Any) -> None:
+        """Close all channels, giving back what they hold, and the sockets."""
+        if self.is_inherited:
+            return
+        with grace_scope(CLOSING):
+            try:
+                if self.server.connected:
+                    super().close_connection(connection)
+                    self.store.flush()
+            except self.connection_errors as exc:
+                logger.warning("Closing without giving everything back: %s. It comes back by itself.", exc)
+            finally:
+                self.let_go()
+
+    def let_go(self) -> None:
+        """Close the sockets and stop renewing; what is held comes back when its lease ends."""
+        if self._loop is not None:
+            self.unregister_from_event_loop(self, self._loop)
+        self.keeper.stop()
+        self.held.clear()
+        for channel in list(self.channels):
+            channel.closed = True
+        self.channels.clear()
+        self.waiter.close()
+        self.broadcasts.close()
+        self.server.close()
+
+    def verify_connection(self, connection: Any) -> bool:
+        """Whether the connection is open, as far as is known."""
+        return bool(self.server.connected)
+
+    def driver_version(self) -> str:
+        return str(redis.__version__)
+
+    @property
+    def consumers(self) -> list[Subscription]:
+        """This connection's consumers."""
+        return self._subscriptions
+
+    # -- leases --------------------------------------------------------------------------------------------
+
+    def renew(self) -> None:
+        """Extend everything this connection holds; what the server has forgotten is declared again."""
+        with self.lock:
+            held = list(self.held)
+            lost = self.store.renew(held, self.options.lease) if held else ()
+            self.directory.keep_alive()
+            self.server.reauthenticate()
+        for tag in lost:
+            if self.held.pop(tag, 0) is None:
+                logger.warning(
+                    "The lease of message %s ended before it was renewed: it may be delivered twice", tag
+                )
+
+    # -- messages to consumers -----------------------------------------------------------------------------
+
+    def decode(self, payload: bytes | str) -> dict[str, Any]:
+        """The envelope that a payload is; :exc:`ValueError` when it is none."""
+        return read_envelope(json.loads(payload))
+
+    def fetch(self) -> bool:
+        """Claim messages for all consumers that have room, in one round trip."""
+        wanting = [
+            (subscription, room)
+            for subscription in self._in_turn()
+            if (room := subscription.channel.room(subscription)) > 0
+        ]
+        self.idle = not (wanting and self._claim(wanting))
+        return not self.idle
+
+    def _in_turn(self) -> list[Subscription]:
+        """The consumers, the one whose turn is next first."""
+        known, turn = self._subscriptions, self._turn
+        return [*known[turn:], *known[:turn]]
+
+    def _claim(self, wanting: list[tuple[Subscription, int]]) -> bool:
+        rooms: dict[str, int] = {}
+        for subscription, room in wanting:
+            rooms[subscription.queue] = rooms.get(subscription.queue, 0) + room
+        found = self.take_from(list(rooms.items()))
+        for messages, queue in zip(found, rooms, strict=True):
+            takers = [(taker, room) for taker, room in wanting if taker.queue == queue]
+            if messages is None:
+                for taker, _ in takers:
+                    taker.cancelled = True
+            elif messages:
+                share_out(messages, takers)
+        return any(messages is None or messages for messages in found)
+
+    def take_from(self, wants: Sequence[tuple[str, int]]) -> list[list[dict[str, Any]] | None]:
+        """Claim messages: for each (queue, how many at most) the envelopes, oldest first; None if it is gone."""
+        found: dict[str, list[dict[str, Any]] | None] = {queue: [] for queue, _ in wants}
+        for _ in range(TRIES):
+            sources = tuple(self._source(queue) for queue, _ in wants)
+            with self.lock:
+                claimed = self.store.claim(sources, [room for _, room in wants], self._prefix, self._number)
+                self._number = claimed.next
+            for leased in claimed.messages:
+                self.held[leased.tag] = None
+                found[leased.queue].append(self._envelope(leased))  # type: ignore[union-attr]
+            for bad in claimed.unreadable:
+                self.held[bad.tag] = None
+                message = undecodable(bad.payload, bad.queue, bad.error)
+                message[LEASE] = self._lease(bad)
+                found[bad.queue].append(message)  # type: ignore[union-attr]
+            if claimed.unreadable:
+                for messages in found.values():
+                    (messages or []).sort(key=lambda message: message[LEASE].tag)
+            if claimed.messages or claimed.unreadable:
+                self.keeper.start()
+            for queue in claimed.promoted:
+                self.channels[0]._returned(queue)
+            if not claimed.stale:
+                break
+            gone = self.directory.revalidate(claimed.stale)
+            found.update(dict.fromkeys(gone))
+            wants = [(queue, room) for queue, room in wants if queue in claimed.stale and queue not in gone]
+            if not wants:
+                break
+        return list(found.values())
+
+    def _source(self, queue: str) -> Source:
+        spec = self.state.queues.get(queue)
+        rules = spec.policy if spec is not None else PLAIN
+        counted = rules.max_length_bytes is not None
+        return Source(queue, self.directory.declared(queue), rules.max_priority, counted)
+
+    def _envelope(self, leased: Leased) -> dict[str, Any]:
+        message = leased.message
+        try:
+            read_envelope(message)
+        except ValueError as exc:
+            message = undecodable(json.dumps(message).encode(), leased.queue, exc)
+        message[LEASE] = self._lease(leased)
+        return message
+
+    def _lease(self, leased: Leased | Unreadable) -> Lease:
+        self._order += 1
+        declared = bool(self.directory.declared(leased.queue))
+        return Lease(leased.tag, leased.level, self._order, declared)
+
+    def places(self, queue: str) -> Places:
+        """Which of the queue's messages were given back last."""
+        return self._places.setdefault(queue, Places())
+
+    def wait(self, timeout: float | None) -> None:
+        """Sleep until a message, a broadcast or :meth:`wake` comes; see :mod:`.waiting`."""
+        self.sleeping = True
+        try:
+            self.waiter.ask(self._wanted())
+            self._note(self.waiter.read(self.waiter.sleep(timeout)))
+        finally:
+            self.sleeping = False
+
+    def _wanted(self) -> Iterable[str]:
+        """The queues that a consumer with room reads."""
+        return {
+            subscription.queue
+            for subscription in self._subscriptions
+            if subscription.channel.room(subscription) > 0
+        }
+
+    def _note(self, token: str | None) -> None:
+        """A token was taken: when nobody here has room for that queue, somebody else gets it."""
+        if token is not None and token not in {self.keys.wake(queue) for queue in self._wanted()}:
+            self.store.pass_on(token)
+
+    def wake(self) -> None:
+        """Something changed, such as room for a delivery: end the sleep, from any thread."""
+        self.idle = False
+        if self.sleeping or self._loop is not None:
+            self.waiter.wake()
+
+    # -- in an event loop ------------------------------------------------------------------------------------
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Let the loop deliver: nobody needs to call ``drain_events`` any more."""
+        self._loop = loop
+        loop.on_tick.add(self.on_tick)
+
+    def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:
+        """Take everything out of the loop again."""
+        self._loop = None
+        loop.on_tick.discard(self.on_tick)
+        for fileno in self._watched:
+            loop.remove_reader(fileno)
+        self._watched.clear()
+
+    def on_tick(self) -> None:
+        """Before the loop sleeps: deliver what there is, then have it watch for more."""
+        if not self.idle or self.waiter.overdue:
+            while self._deliver_next():
+                pass
+        self.waiter.check()
+        self.waiter.ask(self._wanted())
+        filenos = set(self.waiter.filenos())
+        for fileno in self._watched - filenos:
+            self._loop.remove_reader(fileno)
+        for fileno in filenos - self._watched:
+            self._loop.add_reader(fileno, self.on_readable, fileno)
+        self._watched = filenos
+
+    def on_readable(self, *args: Any) -> None:
+        """The loop found a descriptor readable."""
+        self._note(self.waiter.read([args[0]]))
+        self.idle = False
+
+    # -- fork ------------------------------------------------------------------------------------------------
+
+    def inherited_fds(self, *objects: Any) -> list[int]:
+        """The descriptors that a forked child must not use: sockets, and the pipe that wakes the parent."""
+        clients = [self.server, *self.broadcasts.clients(), *self.waiter.clients()]
+        sockets = [client.fileno() for client in clients if client.connected]
+        return [*sockets, *self.waiter.pipe]
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process is a child of the one that made the connection: what it holds is the parent's."""
+        return getpid() != self._pid
+
+
+def share_out(messages: list[dict[str, Any]], takers: list[tuple[Subscription, int]]) -> None:
+    """Give messages, oldest first, to the consumers of one queue in turn, as far as each has room."""
+    shares: list[list[dict[str, Any]]] = [[] for _ in takers]
+    turn = 0
+    for message in messages:
+        while len(shares[turn]) >= takers[turn][1]:
+            turn = (turn + 1) % len(takers)
+        shares[turn].append(message)
+        turn = (turn + 1) % len(takers)
+    for (taker, _), share in zip(takers, shares, strict=True):
+        taker.fetched.extend(reversed(share))

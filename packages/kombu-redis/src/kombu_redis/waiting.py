@@ -1,0 +1,166 @@
+"""How a connection sleeps until there may be a message, and is woken once for each.
+
+An idle connection has ``BRPOP <wake-up list of each queue> ... 0.9`` under way on a socket of its own. Whoever makes
+a message ready leaves one token in the queue's wake-up list, and Redis gives it to the one that has waited longest. A
+token is no message: losing one costs time only, since every connection looks again after :data:`LOOK_AGAIN` seconds.
+That is also how messages of producers that know nothing of tokens (kombu 5) are found.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from .errors import NoReply
+from .resp import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .fanout import Broadcasts
+    from .transport import Transport
+
+__all__ = ("LOOK_AGAIN", "Waiter")
+
+#: Seconds that a wait for a token lasts at most.
+LOOK_AGAIN = 0.9
+
+
+class Waiter:
+    """What one connection waits on: the answer to its BRPOP, broadcasts, and :meth:`wake`.
+
+    One thread waits at a time, the one that drains the connection; any thread may call :meth:`wake`.
+    """
+
+    def __init__(self, transport: Transport, broadcasts: Broadcasts) -> None:
+        self._transport = transport
+        self._broadcasts = broadcasts
+        self._private = transport.keys.private_wake(transport.identity)
+        self._line: Any = None
+        #: Keys of the BRPOP under way; none when nothing was asked.
+        self._asked: frozenset[str] = frozenset()
+        self._overdue = 0.0
+        self._pipe: tuple[int, int] | None = None
+
+    # -- asking --------------------------------------------------------------------------------------------
+
+    def ask(self, queues: Iterable[str]) -> None:
+        """Have a BRPOP under way for these queues; one that waits for others is made to end."""
+        keys = self._transport.keys
+        wanted = frozenset(keys.wake(queue) for queue in queues)
+        if not wanted:
+            return
+        if self._asked:
+            if not wanted <= self._asked:
+                self._transport.store.nudge(self._private)
+            return
+        if self._line is None:
+            self._line = self._transport.open_client("wait")
+        line = self._line
+        line.connect()
+        line.write(pack("BRPOP", *wanted, self._private, LOOK_AGAIN), 0)
+        self._asked = wanted
+        self._overdue = monotonic() + LOOK_AGAIN + self._transport.patience
+
+    @property
+    def overdue(self) -> bool:
+        """Whether nobody is waiting at the server for this connection: time to look for messages again."""
+        return not self._asked
+
+    def answered(self) -> str | None:
+        """Read the answer to the BRPOP: the wake-up list whose token was taken, or None."""
+        reply = self._line.read()
+        self._asked = frozenset()
+        if reply is None:
+            return None
+        key: str = reply[0].decode() if isinstance(reply[0], bytes) else reply[0]
+        return None if key == self._private else key
+
+    # -- sleeping ------------------------------------------------------------------------------------------
+
+    def filenos(self) -> list[int]:
+        """The descriptors to wait for: any of them readable means that :meth:`read` has something to do."""
+        found = [self._pipe_ends()[0]]
+        if self._asked:
+            found.append(self._line.fileno())
+        if self._broadcasts.listening:
+            found.append(self._broadcasts.fileno())
+        return found
+
+    def sleep(self, timeout: float | None) -> list[int]:
+        """Wait until a descriptor is readable, at most ``timeout`` seconds: those that are.
+
+        Raises:
+            ConnectionError: the server owes an answer for too long.
+        """
+        poll = select.poll()
+        for fileno in self.filenos():
+            poll.register(fileno, select.POLLIN)
+        longest = LOOK_AGAIN if timeout is None else min(timeout, LOOK_AGAIN)
+        ready = [fileno for fileno, _ in poll.poll(max(longest, 0) * 1000)]
+        if not ready:
+            self.check()
+        return ready
+
+    def check(self) -> None:
+        """Whether the server still answers; to be called now and then while nothing is readable."""
+        if self._asked and monotonic() > self._overdue:
+            self.close()
+            raise NoReply("the server did not answer a BRPOP in time: it is gone or stopped")
+        self._broadcasts.check()
+
+    def read(self, ready: Iterable[int]) -> str | None:
+        """Take in what is readable; the wake-up list whose token was taken, if one was."""
+        token = None
+        for fileno in ready:
+            if self._pipe is not None and fileno == self._pipe[0]:
+                _drain(fileno)
+            elif self._asked and fileno == self._line.fileno():
+                token = self.answered()
+            elif self._broadcasts.listening and fileno == self._broadcasts.fileno():
+                self._broadcasts.read()
+        return token
+
+    def wake(self) -> None:
+        """End the sleep, from any thread."""
+        try:
+            os.write(self._pipe_ends()[1], b"\0")
+        except BlockingIOError:
+            pass  # full: it is awake already
+
+    def _pipe_ends(self) -> tuple[int, int]:
+        if self._pipe is None:
+            self._pipe = os.pipe()
+            for end in self._pipe:
+                os.set_blocking(end, False)
+        return self._pipe
+
+    def clients(self) -> list[Any]:
+        """The client it uses, if any."""
+        return [self._line] if self._line is not None else []
+
+    @property
+    def pipe(self) -> tuple[int, ...]:
+        """The two ends of the pipe, when there is one."""
+        return self._pipe or ()
+
+    # -- end -----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the sockets; a token under way is lost, which costs another consumer time only."""
+        self._asked = frozenset()
+        if self._line is not None:
+            self._line.close()
+        pipe, self._pipe = self._pipe, None
+        for end in pipe or ():
+            os.close(end)
+
+
+def _drain(fileno: int) -> None:
+    try:
+        while len(os.read(fileno, 4096)) == 4096:
+            pass
+    except BlockingIOError:
+        pass

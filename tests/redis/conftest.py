@@ -1,0 +1,32 @@
+"""Fleets of processes on a private redis-server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.fleet import Fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def make_fleet() -> Iterator[Callable[..., Fleet]]:
+    """A function that makes a :class:`Fleet`; its processes end with the test."""
+    made: list[Fleet] = []
+
+    def make(url: str, **options: Any) -> Fleet:
+        made.append(Fleet(url, **options))
+        return made[-1]
+
+    yield make
+    for fleet in made:
+        fleet.close()
+
+
+@pytest.fixture
+def fleet(make_fleet: Callable[..., Fleet], redis_url: str) -> Fleet:
+    """A fleet on a database of its own, with leases of a second."""
+    return make_fleet(redis_url, lease=1)

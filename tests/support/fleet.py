@@ -1,0 +1,195 @@
+"""Processes of a fleet, each running :mod:`tests.support.member`, with this kombu or with another one's interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ("Fleet", "Process")
+
+PROGRAM = Path(__file__).with_name("member.py")
+
+#: Seconds in which a member has to do what it was told.
+PATIENCE = 20.0
+
+
+class Process:
+    """A member as seen from outside; ``events`` are what it said, in order."""
+
+    def __init__(self, url: str, options: dict[str, Any], python: str | None = None) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        if python is None:  # (this kombu may be there by sys.path alone)
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        self._process = subprocess.Popen(
+            [python or sys.executable, str(PROGRAM), json.dumps({"url": url, "options": options})],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            cwd="/",
+        )
+        assert self._process.stdin and self._process.stdout
+        self._in, self._out = self._process.stdin, self._process.stdout
+        os.set_blocking(self._out.fileno(), False)
+        self._rest = b""
+        self.events: list[dict[str, Any]] = []
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def fileno(self) -> int:
+        return self._out.fileno()
+
+    def all(self, kind: str) -> list[Any]:
+        """The values of all events of that kind: ``all("got")`` are the bodies received."""
+        return [event[kind] for event in self.events if kind in event]
+
+    # -- telling it what to do
+
+    def tell(self, do: str, **arguments: Any) -> Process:
+        """Let it do something for ever (or until it is killed): nothing can be asked of it afterwards."""
+        return self._write({"do": do, "last": True, **arguments})
+
+    def ask(self, do: str, **arguments: Any) -> list[dict[str, Any]]:
+        """Let it do something, and wait for it; the events meanwhile."""
+        self._write({"do": do, **arguments})
+        known, before = len(self.events), len(self.all("done"))
+        self.wait(lambda: len(self.all("done")) > before, f"{do} is done")
+        return self.events[known:]
+
+    def consume(self, *queues: str | dict[str, Any], **options: Any) -> Process:
+        """Consume for ever, of queues by name or as :func:`tests.support.member.entity` takes them."""
+        specs = [queue if isinstance(queue, dict) else {"name": queue} for queue in queues]
+        self.tell("consume", queues=specs, **options)
+        return self.wait(lambda: self.all("consuming"), "it consumes")
+
+    def _write(self, command: dict[str, Any]) -> Process:
+        self._in.write(json.dumps(command).encode() + b"\n")
+        self._in.flush()
+        return self
+
+    # -- hearing from it
+
+    def read(self) -> None:
+        """Take in what it has said until now."""
+        while True:
+            try:
+                chunk = os.read(self.fileno(), 1 << 16)
+            except BlockingIOError:
+                return
+            if not chunk:
+                return
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            self.events.extend(map(json.loads, lines))
+
+    def wait(self, happened: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Process:
+        """Read until ``happened``; fail when it does not, or when the process ends."""
+        deadline = monotonic() + seconds
+        self.read()
+        while not happened():
+            left = deadline - monotonic()
+            assert left > 0, f"not within {seconds:g} s: {what}; it said {self.events[-5:]}"
+            assert self._process.poll() is None or self._pending(), f"it ended before: {what}; {self.events[-5:]}"
+            select.select([self], [], [], min(left, 0.2))
+            self.read()
+        return self
+
+    def wait_for(self, kind: str, count: int = 1, seconds: float = PATIENCE) -> list[Any]:
+        """Wait until there are so many events of the kind; their values."""
+        self.wait(lambda: len(self.all(kind)) >= count, f"{count} times {kind!r}", seconds)
+        return self.all(kind)
+
+    def _pending(self) -> bool:
+        known = len(self.events)
+        self.read()
+        return len(self.events) > known
+
+    # -- the end
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> Process:
+        """SIGKILL."""
+        self.signal(signal.SIGKILL)
+        self._process.wait(PATIENCE)
+        self.read()
+        return self
+
+    def signal(self, signum: int) -> None:
+        if self.alive():
+            os.kill(self.pid, signum)
+
+    def close(self) -> None:
+        self.kill()
+        self._in.close()
+        self._out.close()
+
+    # -- what it costs
+
+    def cpu(self) -> float:
+        """Seconds of processor time it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> int:
+        """Resident bytes."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def sockets(self) -> int:
+        """How many sockets it has open."""
+        links = (os.readlink(path) for path in Path(f"/proc/{self.pid}/fd").iterdir())
+        return sum(link.startswith("socket:") for link in links)
+
+
+class Fleet:
+    """Starts members, and ends them all.
+
+    Arguments:
+        url: the broker that members use unless told otherwise.
+        options: ``transport_options`` of every member.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.url, self.options = url, options
+        self.members: list[Process] = []
+
+    def start(self, python: str | None = None, url: str | None = None, **options: Any) -> Process:
+        """Start a member and wait until it listens; ``python`` is the interpreter of another kombu."""
+        member = self.launch(python, url, **options)
+        member.wait(lambda: member.all("started"), "it starts")
+        return member
+
+    def launch(self, python: str | None = None, url: str | None = None, **options: Any) -> Process:
+        """The same without waiting."""
+        self.members.append(Process(url or self.url, self.options | options, python))
+        return self.members[-1]
+
+    def read(self) -> None:
+        for member in self.members:
+            member.read()
+
+    def wait(self, happened: Callable[[], Any], what: str, seconds: float = PATIENCE) -> None:
+        """Read what all say until ``happened``."""
+        deadline = monotonic() + seconds
+        self.read()
+        while not happened():
+            assert monotonic() < deadline, f"not within {seconds:g} s: {what}"
+            select.select([member for member in self.members if member.alive()], [], [], 0.05)
+            self.read()
+
+    def close(self) -> None:
+        for member in self.members:
+            member.signal(signal.SIGKILL)
+        for member in self.members:
+            member.close()

@@ -1,0 +1,108 @@
+"""User names and passwords that change while connections last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+
+from kombu_redis import errors
+from kombu_redis.address import Address
+from kombu_redis.credentials import credentials_of
+from tests.support.redis_server import RedisServer
+from tests.unit.kombu_redis.support_client import client_to
+
+
+class Tokens(redis.CredentialProvider):
+    """As redis-py wants them."""
+
+    current: Any = ("limited", "battery")
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def get_credentials(self) -> Any:
+        self.asked += 1
+        return self.current
+
+
+def test_a_provider_logs_in(redis_with_acl: RedisServer) -> None:
+    for provider in (Tokens(), Tokens):
+        for given in ({"credential_provider": provider}, {"connection": {"credential_provider": provider}}):
+            with client_to(redis_with_acl.url, **given) as client:
+                assert client.call("ACL", "WHOAMI") == b"limited"
+
+
+def test_by_name() -> None:
+    assert credentials_of(Address(), "redis.UsernamePasswordCredentialProvider")() == ("",)
+    with pytest.raises(ValueError, match="Handler without the method get_credentials"):
+        credentials_of(Address(), "logging:Handler")
+
+
+def test_it_goes_before_the_url() -> None:
+    assert credentials_of(Address(password="of the url"), Tokens())() == ("limited", "battery")
+
+
+def test_rotation_on_a_long_connection(redis_with_acl: RedisServer) -> None:
+    # Given: a connection that is logged in with a token
+    tokens = Tokens()
+    look = redis_with_acl.client()
+    with client_to(redis_with_acl.url, credential_provider=tokens) as client:
+        client.call("SET", "p:key", "x")
+        number = client.call("CLIENT", "ID")
+        client.reauthenticate()
+        assert client.call("CLIENT", "ID") == number
+        # When: there is a new one
+        look.execute_command("ACL SETUSER other on >token-2 ~p:* &p:* +@all")
+        tokens.current = ("other", "token-2")
+        client.reauthenticate()
+        # Then: the same connection is logged in with it
+        assert client.call("ACL", "WHOAMI") == b"other"
+        assert client.call("CLIENT", "ID") == number and client.connects == 1
+        asked = tokens.asked
+        client.reauthenticate()
+        assert tokens.asked == asked + 1
+        # and so are those that come after it
+        look.client_kill_filter(_id=number, skipme=False)
+        with pytest.raises(errors.ConnectionLost):
+            client.call("PING")
+        assert client.call("ACL", "WHOAMI") == b"other"
+
+
+def test_a_new_token_that_is_refused(redis_with_acl: RedisServer) -> None:
+    tokens = Tokens()
+    with client_to(redis_with_acl.url, credential_provider=tokens) as client:
+        client.connect()
+        tokens.current = ("limited", "swordfish")
+        with pytest.raises(errors.AuthenticationError, match="WRONGPASS") as caught:
+            client.reauthenticate()
+        assert "swordfish" not in str(caught.value)
+        assert not client.connected
+        tokens.current = ("limited", "battery")
+        assert client.call("ACL", "WHOAMI") == b"limited"
+
+
+def test_without_a_provider_there_is_nothing_to_renew(redis_with_password: RedisServer) -> None:
+    with client_to(redis_with_password.url) as client:
+        client.reauthenticate()
+        assert not client.connected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [("token", ("token",)), (["u", "p"], ("u", "p")), (("p",), ("p",)), (None, ()), ((), ())],
+)
+def test_what_a_provider_may_answer(answer: Any, expected: tuple[str, ...]) -> None:
+    provider = Tokens()
+    provider.current = answer
+    assert credentials_of(Address(), provider)() == expected
+
+
+@pytest.mark.parametrize("answer", [("u", "p", "sesame"), (b"sesame",), {1: "sesame"}])
+def test_what_it_may_not(answer: Any) -> None:
+    provider = Tokens()
+    provider.current = answer
+    with pytest.raises(ValueError, match="returns \\(user, password\\)") as caught:
+        credentials_of(Address(), provider)()
+    assert "sesame" not in str(caught.value)

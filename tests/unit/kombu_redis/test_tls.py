@@ -1,0 +1,168 @@
+"""``rediss://`` verifies the server's certificate and host name, unless told not to."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from kombu.exceptions import DeadlineExceeded
+from kombu.utils.deadline import deadline_scope
+from kombu_redis import errors
+from kombu_redis.resp import pack
+from kombu_redis.tls import tls_from
+from tests.support.certificates import Authority
+from tests.support.redis_fixtures import require_redis
+from tests.support.redis_server import RedisServer
+from tests.unit.kombu_redis.support_client import client_to
+
+HERE = "DNS:localhost,IP:127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def authority(redis_authority: Authority) -> Authority:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    return redis_authority
+
+
+@pytest.fixture(scope="module")
+def server(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server with a good certificate."""
+    require_redis()
+    tls = {**authority.issue("good", "localhost", HERE), "cafile": authority.cafile}
+    server = RedisServer(tmp_path_factory.mktemp("tls"), tls=tls).start()
+    yield server
+    server.remove()
+
+
+def works(url: str, **connection: Any) -> None:
+    with client_to(url, connection=connection) as client:
+        value = b"x" * 1_000_000
+        assert client.call("SET", "key", value) == b"OK"
+        # (several records are read at once)
+        assert client.pipeline([("GET", "key"), ("PING",), ("GET", "key")]) == [value, b"PONG", value]
+        client.write(pack("GET", "key") + pack("PING"), 0)
+        assert client.readable(5) and client.read() == value
+        assert client.readable(5) and client.read() == b"PONG"
+        assert not client.readable(0)
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "valkeys"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_trusted_certificate(server: RedisServer, authority: Authority, host: str, scheme: str) -> None:
+    works(f"{scheme}://{host}:{server.tls_port}", ssl={"ca_certs": authority.cafile})
+    works(f"{scheme}://{host}:{server.tls_port}/0?ssl_ca_certs={quote(authority.cafile)}")
+    works(f"redis://{host}:{server.tls_port}", ssl={"ssl_ca_certs": authority.cafile})
+
+
+def test_a_context_of_ones_own(server: RedisServer, authority: Authority) -> None:
+    context = ssl.create_default_context(cafile=authority.cafile)
+    works(f"rediss://localhost:{server.tls_port}", ssl=context)
+    works(f"rediss://localhost:{server.tls_port}", ssl={"context": context})
+    with open(authority.cafile) as file:
+        works(f"rediss://localhost:{server.tls_port}", ssl={"ca_data": file.read()})
+
+
+def test_the_authority_is_unknown(server: RedisServer) -> None:
+    with client_to(f"rediss://localhost:{server.tls_port}") as client:
+        with pytest.raises(errors.ConnectionError, match="certificate.*not accepted.*ssl_ca_certs"):
+            client.connect()
+    works(f"rediss://localhost:{server.tls_port}/0?ssl_cert_reqs=none")
+
+
+@pytest.mark.parametrize("defect", ["self-signed", "wrong host", "expired"])
+def test_bad_certificates(authority: Authority, make_redis: Callable[..., RedisServer], defect: str) -> None:
+    # Given
+    certificate = {
+        "self-signed": authority.self_signed,
+        "wrong host": lambda: authority.issue("other", "elsewhere.example", "DNS:elsewhere.example"),
+        "expired": lambda: authority.issue("old", "localhost", HERE, expired=True),
+    }[defect]()
+    server = make_redis(tls={**certificate, "cafile": authority.cafile})
+    url = f"rediss://localhost:{server.tls_port}"
+    trusting = {"ca_certs": authority.cafile}
+    # Then: refused, and another attempt is no use
+    with client_to(url, connection={"ssl": trusting}) as client:
+        with pytest.raises(errors.ConnectionError, match="not accepted"):
+            client.connect()
+    # unless told not to look
+    works(url, ssl={"ssl_cert_reqs": None, "cert_reqs": ssl.CERT_NONE})
+    works(url, ssl={"cert_reqs": "none"})
+    if defect == "wrong host":
+        works(url, ssl={**trusting, "check_hostname": False})
+        works(url, ssl={**trusting, "server_hostname": "elsewhere.example"})
+
+
+def test_a_client_s_certificate(authority: Authority, make_redis: Callable[..., RedisServer]) -> None:
+    issued = authority.issue("strict", "localhost", HERE)
+    server = make_redis(tls={**issued, "cafile": authority.cafile}, settings={"tls-auth-clients": "yes"})
+    trusting = {"ca_certs": authority.cafile}
+    works(
+        f"rediss://localhost:{server.tls_port}",
+        ssl={**trusting, **authority.issue("client", "me", client=True)},
+    )
+    with client_to(f"rediss://localhost:{server.tls_port}", connection={"ssl": trusting}) as client:
+        with pytest.raises(errors.ConnectionLost):
+            client.connect()
+
+
+def test_a_server_without_tls(redis_server: RedisServer) -> None:
+    # (it takes the handshake for the beginning of a command, and waits for the rest)
+    with client_to(f"rediss://localhost:{redis_server.port}", socket_connect_timeout=0.3) as client:
+        with pytest.raises(errors.NoReply, match="no TLS connection to localhost"):
+            client.connect()
+
+
+def test_a_handshake_that_is_not_answered() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"rediss://localhost:{silent.getsockname()[1]}"
+        started = monotonic()
+        with client_to(url, socket_connect_timeout=0.3) as client, pytest.raises(errors.NoReply):
+            client.connect()
+        assert monotonic() - started < 2
+
+
+def test_deadlines(server: RedisServer, authority: Authority) -> None:
+    # Given: a server that does not answer, over TLS
+    url = f"rediss://localhost:{server.tls_port}"
+    with client_to(url, connection={"ssl": {"ca_certs": authority.cafile}}, socket_timeout=0.3) as client:
+        client.connect()
+        server.pause()
+        try:
+            with pytest.raises(DeadlineExceeded), deadline_scope(0.1):
+                client.call("PING")
+            assert not client.connected
+        finally:
+            server.resume()
+        client.connect()
+        server.pause()
+        try:
+            with pytest.raises(errors.NoReply, match="socket_timeout"):
+                client.call("PING")
+        finally:
+            server.resume()
+        assert client.call("PING") == b"PONG"
+
+
+def test_options() -> None:
+    verifying = tls_from(True)
+    assert verifying is not None
+    assert verifying.context.verify_mode is ssl.CERT_REQUIRED and verifying.context.check_hostname
+    for option in ({"ssl_cert_reqs": None}, {"cert_reqs": "required"}, {"cert_reqs": "CERT_REQUIRED"}):
+        tls = tls_from(option)
+        assert tls is not None and tls.context.check_hostname, option
+    for off in ("none", "CERT_NONE", ssl.CERT_NONE, 0):
+        tls = tls_from({"ssl_cert_reqs": off})
+        assert tls is not None and tls.context.verify_mode is ssl.CERT_NONE, off
+    assert tls_from(False) is None
+    with pytest.raises(ValueError, match="no option ca_cert; it has ca_certs"):
+        tls_from({"ssl_ca_cert": "nowhere"})
+    with pytest.raises(ValueError, match="'never'; expected one of none"):
+        tls_from({"ssl_cert_reqs": "never"})
