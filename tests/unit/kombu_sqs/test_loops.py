@@ -77,7 +77,7 @@ class TestEventLoop:
             run(hub, lambda: inboxes and len(inboxes[0]) == 1)
 
 
-#: A program that forks while it consumes: the child has a connection of its own, and gives back nothing of its parent's.
+#: A program that forks while it consumes: the child connects anew, and gives back nothing that its parent holds.
 FORKING = """
 import os, sys
 from kombu import Connection, Queue

@@ -145,9 +145,13 @@ class Channel(HistoricNames, virtual.Channel):
     def _put_delayed(self, queue: str, message: dict[str, Any], due: float) -> None:
         self._session.sender.send(queue, message, None, _whole_seconds(due - time()))
 
+    # SQS knows the length of a queue only about: no limit on it can be kept (not claimed: max_length)
+
     def _put_limited(self, queue: str, message: dict[str, Any], rules: QueuePolicy) -> None:
-        # SQS knows the length of a queue only about: no limit on it can be kept (not claimed: max_length)
         self._put(queue, message)
+
+    def _drop_head(self, queue: str, rules: QueuePolicy) -> None:
+        """Nothing gives way."""
 
     # -- receiving -----------------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ class QoS(Ledger):
 
     def restore_unacked(self) -> None:
         """Give everything unsettled back, so that the oldest comes first again."""
-        queues = {}
+        queues: dict[str, None] = {}
         for tag in reversed(list(self.unacked)):
             delivery = self.settle(tag)
             if delivery is not None:
