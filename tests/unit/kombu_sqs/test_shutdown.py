@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import pytest
@@ -90,17 +90,18 @@ def test_after_sigterm_nothing_is_in_flight(sqs_endpoint: Endpoint, sqs_name: st
         worker.finish()
 
 
-@pytest.mark.parametrize("wait", [1, 4])
+@pytest.mark.parametrize(("wait", "late"), [(1, 0.0), (4, 2.3)])
 def test_what_a_receive_in_flight_takes_goes_back(
-    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str, wait: int
+    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str, wait: int, late: float
 ) -> None:
-    # Given: a worker whose receive waits at the server
+    # Given: a worker whose receive waits at the server, for longer than closing a connection takes or not
     queue = sqs_endpoint.create(sqs_name)
     worker = Worker(Endpoint(sqs_proxy.port).url, sqs_name, wait=wait)
     try:
         until(lambda: sqs_proxy.count("ReceiveMessage"), "it asks for messages")
-        # When: messages come just after it was told to stop
+        # When: messages come after it was told to stop
         worker.terminate()
+        sleep(late)
         for number in range(3):
             sqs_endpoint.client().send_message(QueueUrl=queue, MessageBody=f"late {number}")
         # Then

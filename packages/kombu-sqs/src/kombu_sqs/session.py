@@ -20,7 +20,7 @@ from .housekeeper import Housekeeper
 from .lease import Leases
 from .offload import open_store
 from .queues import Queues
-from .receiving import Receiver
+from .receiving import MARGIN, Receiver
 from .redrive import Redrive
 from .sending import Sender
 from .settling import Settler
@@ -135,6 +135,10 @@ class Session:
 
     # -- the end -------------------------------------------------------------------------------------------
 
+    def drain(self, timeout: float | None = None) -> bool:
+        """After :meth:`close`: wait for the receives that go on; whether there is none any more."""
+        return self.pump.drain(self.options.wait_time_seconds + MARGIN if timeout is None else timeout)
+
     def begin_stop(self, queues: Iterable[str] | None = None) -> None:
         """Fetch no more, of these queues or at all; what is being fetched is waited for later."""
         self.pump.begin_stop(queues)
@@ -147,7 +151,10 @@ class Session:
             logger.warning("Messages of %r were not given back: %s", queue, exc)
 
     def close(self) -> None:
-        """Delete what is done with, and give back all else."""
+        """Delete what is done with, and give back all else.
+
+        A receive that waits at the server for longer than ``stop_timeout`` goes on, and gives back what it brings.
+        """
         if self.pid != os.getpid():
             self.pump.abandon()
             return

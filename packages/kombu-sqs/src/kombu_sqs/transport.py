@@ -106,6 +106,7 @@ class Transport(virtual.Transport):
             super().close_connection(connection)
         finally:
             self.session.close()
+            _draining[:] = [session for session in (*_draining, self.session) if not session.drain(0)]
 
     def inherited_fds(self, *objects: Any) -> list[int]:
         """The descriptor that a forked child must not use."""
@@ -197,8 +198,15 @@ class Transport(virtual.Transport):
 _open: WeakSet[Transport] = WeakSet()
 
 
+#: What is left of closed ones: receives that still wait at the server.
+_draining: list[Session] = []
+
+
 @atexit.register
 def _close_all() -> None:
     for transport in list(_open):
         if transport.session.pid == os.getpid():
             transport.close_connection(transport)
+    for session in _draining:
+        if session.pid == os.getpid():
+            session.drain()

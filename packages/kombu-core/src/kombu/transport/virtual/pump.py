@@ -39,6 +39,8 @@ class _Source(Generic[T]):
         self.since = 0.0
         self.fetching = False
         self.stopping = False
+        #: When it was told to stop (monotonic clock).
+        self.stopped = 0.0
         self.thread: Thread | None = None
 
 
@@ -185,21 +187,21 @@ class Pump(Generic[T]):
                 source = self._sources.get(name)
                 if source is not None:
                     source.wanted = 0
-                    source.stopping = True
+                    if not source.stopping:
+                        source.stopping, source.stopped = True, monotonic()
             self._changed.notify_all()
 
     def stop(self, name: str, timeout: float) -> bool:
         """Stop fetching from the source and give back what was not taken.
 
-        Returns: whether the fetch in flight ended within ``timeout`` seconds. If it did not, what it brings is given
-        back by its thread.
+        Returns: whether the fetch in flight ended within ``timeout`` seconds since it was first told to stop. If it did
+        not, what it brings is given back by its thread.
         """
         self.begin_stop([name])
-        deadline = monotonic() + timeout
         with self._changed:
             source = self._sources.get(name)
             while source is not None and source.fetching and source.stopping:
-                left = deadline - monotonic()
+                left = source.stopped + timeout - monotonic()
                 if left <= 0:
                     break
                 self._changed.wait(left)
@@ -208,16 +210,26 @@ class Pump(Generic[T]):
         return drained
 
     def close(self, timeout: float) -> bool:
-        """Stop all sources, within ``timeout`` seconds together; whether nothing is being fetched any more."""
+        """Stop all sources, within ``timeout`` seconds; whether nothing is being fetched any more."""
         self.begin_stop()
-        deadline = monotonic() + timeout
-        drained = [self.stop(name, max(0.0, deadline - monotonic())) for name in list(self._sources)]
+        drained = [self.stop(name, timeout) for name in list(self._sources)]
         with self._changed:
             if not self._closed:
                 self._closed = True
                 self._changed.notify_all()
                 self._let_go()
         return all(drained)
+
+    def drain(self, timeout: float) -> bool:
+        """After :meth:`close`: wait for what is still being fetched, and for its being given back."""
+        deadline = monotonic() + timeout
+        with self._changed:
+            while any(source.fetching for source in self._sources.values()):
+                left = deadline - monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+        return True
 
     def abandon(self) -> None:
         """In a forked child, where the threads are not: let go of the descriptors only."""
