@@ -133,7 +133,9 @@ def test_without_the_option_it_is_refused(sqs_endpoint: Endpoint, sqs_name: str)
 def test_remote_control(sqs_endpoint: Endpoint, sqs_name: str) -> None:
     """Celery's remote control: a broadcast, and an answer to the queue of who asked."""
     mailbox = Mailbox(sqs_name, type="fanout", accept=["json"])
-    with fanout(sqs_endpoint.url) as worker, fanout(sqs_endpoint.url) as controller:
+    with fanout(sqs_endpoint.url) as worker:
+        reset()  # from here on it is as in another process, where nothing of this one is known
+        controller = fanout(sqs_endpoint.url)
         # Given
         node = mailbox(worker).Node("worker", channel=worker.channel())
         node.handlers["ping"] = lambda state, **kwargs: "pong"
@@ -147,5 +149,6 @@ def test_remote_control(sqs_endpoint: Endpoint, sqs_name: str) -> None:
         asking.start()
         # When
         until(lambda: not asking.is_alive(), "the answer comes", worker)
+        controller.release()
         # Then
         assert answers == [{"worker": "pong"}]

@@ -301,6 +301,18 @@ class Channel(HistoricNames, virtual.Channel):
         if is_fanout:
             self._session.fanout.delete(exchange)
 
+    def _unroutable(self, message: dict[str, Any], exchange: str, routing_key: str, mandatory: bool) -> None:
+        """Bindings are known to the process that made them. Answers of a mailbox go to another one nevertheless: its
+        queue is named after the key and the exchange (:mod:`kombu.pidbox`).
+        """
+        spec = self.state.exchanges.get(exchange)
+        if self.supports_fanout and spec is not None and spec.type == "direct":
+            queue = f"{routing_key}.{exchange}"
+            if self._session.queues.exists(queue):
+                self._put(queue, message)
+                return
+        super()._unroutable(message, exchange, routing_key, mandatory)
+
     def _put_fanout(self, exchange: str, message: dict[str, Any], routing_key: str, **kwargs: Any) -> None:
         self._session.fanout.publish(exchange, message)
 
