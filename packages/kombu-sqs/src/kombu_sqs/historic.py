@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .naming import canonical
 
 if TYPE_CHECKING:
+    from .fanout import Fanout
     from .session import Session
 
 __all__ = ("HistoricNames",)
@@ -70,3 +71,31 @@ class HistoricNames:
     @property
     def predefined_exchanges(self) -> Any:
         return self._session.options.predefined_exchanges
+
+    @property
+    def is_secure(self) -> bool:
+        return (self.endpoint_url or "https:").startswith("https:")
+
+    @property
+    def port(self) -> int | None:
+        return self.connection.client.port or self._session.options.port
+
+    @property
+    def sqs_base64_encoding(self) -> bool:
+        return self._session.options.format == "base64"
+
+    @property
+    def redrive_policy_cache_ttl(self) -> float:
+        return self._session.options.redrive_policy_cache_ttl
+
+    @property
+    def fetch_message_attributes(self) -> dict[str, list[str]]:
+        """What is asked about each message that is received."""
+        return self._session.receiver.asked
+
+    get_message_attributes = fetch_message_attributes
+
+    @property
+    def fanout(self) -> Fanout:
+        """The topics that are this connection's fanout exchanges."""
+        return self._session.fanout

@@ -42,7 +42,7 @@ class Receiver:
         self._leases = leases
         self._options = options
         self._store = store
-        self._asked = _wanted(options.fetch_message_attributes)
+        self.asked = _wanted(options.fetch_message_attributes)
 
     def poll(self, queue: str, limit: int) -> list[Letter]:
         """One long poll, tried once: up to ``limit`` (10 at most) messages, or none.
@@ -74,7 +74,7 @@ class Receiver:
             "MaxNumberOfMessages": min(limit, BATCH),
             "WaitTimeSeconds": wait,
             "VisibilityTimeout": self._options.visibility_timeout,
-            **self._asked,
+            **self.asked,
         }
         if target.fifo:  # an answer that gets lost is given again when the request is repeated
             request["ReceiveRequestAttemptId"] = uuid4().hex
