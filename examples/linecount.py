@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """Count the lines, tokens and bytes of Python's standard library by messages.
 
-    python examples/linecount.py [URL] [--workers N] [--limit FILES]
+    python examples/linecount.py [URL] [--workers N] [--limit FILES] [--kills N] [--option NAME=VALUE]
 
 Every source file travels as one compressed message to a work queue. Workers, each on a connection of its own, count
 and answer to the queue named in ``reply_to``. The totals are compared with a direct count; any difference is a
-failure. The same program runs on every transport: the default URL is the embedded broker, ``memory://``.
+failure. The same program runs on every transport: the default URL is the embedded broker, ``memory://``. With
+``--kills`` the workers are processes, and so many of them are killed with SIGKILL on the way.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
+import random
 import re
 import sys
 import sysconfig
@@ -42,15 +46,15 @@ def source_files(limit: int | None) -> list[Path]:
 class Worker(threading.Thread):
     """Counts what the work queue holds until told to stop; one connection each."""
 
-    def __init__(self, url: str, tasks: Queue) -> None:
+    def __init__(self, broker: dict, tasks: Queue) -> None:
         super().__init__(daemon=True)
-        self.url = url
+        self.broker = broker
         self.tasks = tasks
         self.stopping = threading.Event()
         self.done = 0
 
     def run(self) -> None:
-        with Connection(self.url) as connection:
+        with Connection(**self.broker) as connection:
             self.producer = Producer(connection)
             with Consumer(connection, [self.tasks], on_message=self.answer, prefetch_count=10):
                 while not self.stopping.is_set():
@@ -69,6 +73,43 @@ class Worker(threading.Thread):
         )
         message.ack()
         self.done += 1
+
+
+def work(broker: dict, tasks: Queue) -> None:
+    """A worker in a process of its own, which ends with the process."""
+    Worker(broker, tasks).run()
+
+
+class Crew:
+    """Workers as processes; those that are killed are replaced."""
+
+    def __init__(self, broker: dict, tasks: Queue, workers: int, kills: int, files: int) -> None:
+        self.broker, self.tasks = broker, tasks
+        self.spawn = multiprocessing.get_context("spawn").Process
+        self.killed = 0
+        self.kill_at = [files * number // (kills + 1) for number in range(1, kills + 1)]
+        self.processes = [self.hire() for _ in range(workers)]
+
+    def hire(self) -> multiprocessing.Process:
+        process = self.spawn(target=work, args=(self.broker, self.tasks), daemon=True)
+        process.start()
+        return process
+
+    def progress(self, done: int, total: int) -> None:
+        """Kill somebody when it is time."""
+        show_progress(done, total)
+        while self.kill_at and done >= self.kill_at[0]:
+            del self.kill_at[0]
+            self.killed += 1
+            victim = random.randrange(len(self.processes))
+            self.processes[victim].kill()
+            self.processes[victim] = self.hire()
+
+    def dismiss(self) -> None:
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.join()
 
 
 def publish_all(producer: Producer, files: list[Path], tasks: Queue, replies: Queue) -> Iterator[int]:
@@ -124,29 +165,49 @@ def total(counts: list[Counts]) -> Counts:
     return lines, tokens, size
 
 
-def run(url: str, files: list[Path], workers: int) -> tuple[dict[str, Counts], float, list[int]]:
-    """Count by messages: counts by path, seconds, files counted by each worker."""
+def run(broker: dict, files: list[Path], workers: int, kills: int) -> tuple[dict[str, Counts], float, str]:
+    """Count by messages: counts by path, seconds, and who did it.
+
+    Arguments:
+        broker: keyword arguments for ``Connection``.
+    """
     name = f"linecount.{uuid()}"
-    tasks = Queue(name, Exchange(name, "direct", auto_delete=True), routing_key="count", auto_delete=True)
+    tasks = Queue(
+        name, Exchange(name, "direct", auto_delete=True), routing_key="count", auto_delete=not kills
+    )
     replies = Queue(f"{name}.replies", exclusive=True, auto_delete=True)
     collector = Collector(len(files))
-    with Connection(url) as connection:
+    with Connection(**broker) as connection:
         channel = connection.default_channel
         tasks(channel).declare()
         with Consumer(channel, [replies], callbacks=[collector.receive], accept=["json"]):
-            pool = [Worker(url, tasks) for _ in range(workers)]
+            crew = Crew(broker, tasks, workers, kills, len(files)) if kills else None
+            pool = [Worker(broker, tasks) for _ in range(0 if kills else workers)]
             started = time.perf_counter()
             for worker in pool:
                 worker.start()
             for _ in publish_all(Producer(channel), files, tasks, replies):
                 pass
-            collector.wait(connection, show_progress)
+            collector.wait(connection, crew.progress if crew else show_progress)
             seconds = time.perf_counter() - started
             for worker in pool:
                 worker.stopping.set()
             for worker in pool:
                 worker.join()
-    return collector.counts, seconds, [worker.done for worker in pool]
+            if crew:
+                crew.dismiss()
+                tasks(channel).delete()
+    shares = f"{crew.killed} workers killed" if crew else f"by worker: {[worker.done for worker in pool]}"
+    return collector.counts, seconds, shares
+
+
+def option(text: str) -> tuple[str, object]:
+    """NAME=VALUE, the value as JSON where it is that."""
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def main() -> int:
@@ -154,18 +215,21 @@ def main() -> int:
         description="Count the standard library's lines, tokens and bytes by messages."
     )
     parser.add_argument("url", nargs="?", default="memory://", help="the broker (default: memory://)")
-    parser.add_argument("--workers", type=int, default=3, help="consumers, each a thread with its connection")
+    parser.add_argument("--workers", type=int, default=3, help="consumers, each with a connection of its own")
     parser.add_argument("--limit", type=int, default=None, help="count only the first so many files")
+    parser.add_argument("--kills", type=int, default=0, help="workers are processes; kill so many of them")
+    parser.add_argument(
+        "--option", type=option, action="append", default=[], help="a transport option, NAME=VALUE"
+    )
     options = parser.parse_args()
 
     files = source_files(options.limit)
-    counts, seconds, shares = run(options.url, files, options.workers)
+    broker = {"hostname": options.url, "transport_options": dict(options.option)}
+    counts, seconds, shares = run(broker, files, options.workers, options.kills)
     lines, tokens, size = total(list(counts.values()))
     safe_url = Connection(options.url).as_uri()
     print(f"{len(counts)} files over {safe_url}: {lines:,} lines, {tokens:,} tokens, {size:,} bytes")
-    print(
-        f"{seconds:.2f} s, {len(counts) / seconds:,.0f} files/s, {size / seconds / 1e6:.1f} MB/s; by worker: {shares}"
-    )
+    print(f"{seconds:.2f} s, {len(counts) / seconds:,.0f} files/s, {size / seconds / 1e6:.1f} MB/s; {shares}")
 
     direct = {str(path): count(path.read_bytes()) for path in files}
     if counts != direct:

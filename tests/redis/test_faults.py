@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kombu import Connection
+from kombu import Connection, Queue
 from tests.redis.load import INBOX, NEWS, WORK, descriptors, memory, running
+from tests.redis.wire import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +88,34 @@ def test_a_server_that_stands_still(redis_victim: RedisServer) -> None:
             redis_victim.resume()
             load.await_going("all goes on", BACK)
         load.stop()
+
+
+def test_claims_whose_answers_are_lost(redis_victim: RedisServer) -> None:
+    """What the server has given and nobody has got comes back when the lease ends."""
+    # Given
+    with Connection(redis_victim.url, transport_options={"socket_timeout": 0.3, "lease": 1}) as connection:
+        channel = connection.default_channel
+        queue = Queue("q")(channel)
+        queue.declare()
+        for number in range(6):
+            connection.Producer(channel).publish(number, routing_key="q")
+        found = {queue.get(no_ack=True).payload}
+        # When: it carries claims out after the client has given up, and later ones take the next messages
+        for _ in range(2):
+            redis_victim.pause()
+            with pytest.raises(connection.connection_errors):
+                queue.get()
+            redis_victim.resume()
+        # Then
+
+        def received() -> bool:
+            message = queue.get()
+            if message is not None:
+                found.add(message.payload)
+                message.ack()
+            return len(found) == 6
+
+        until(received, 3, f"all are received: {found}")
 
 
 def test_a_server_that_loads_its_data(make_redis: Callable[..., RedisServer]) -> None:

@@ -202,7 +202,7 @@ def test_a_forked_child_does_not_touch_the_parents_connection(client: Client) ->
             held.set()
             release.wait()
 
-    holder = threading.Thread(target=hold)
+    holder = threading.Thread(target=hold, daemon=True)
     holder.start()
     held.wait()
     read, write = os.pipe()

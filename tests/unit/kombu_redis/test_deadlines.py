@@ -72,9 +72,12 @@ def test_a_deadline_is_nearer_than_the_timeout(redis_victim: RedisServer) -> Non
             with pytest.raises(DeadlineExceeded):
                 client.call("PING")
         assert client.call("PING") == b"PONG" and client.connects == connects
-        # and afterwards the timeout is what it was
-        client.write(pack("BLPOP", "nothing", 0.4), 0)
-        assert client.read() is None
+        # and after one that was kept the timeout is what it was
+        for after in (None, 60):
+            with deadline_scope(0.3):
+                client.call("PING")
+            with deadline_scope(after):
+                assert client.call("BLPOP", "nothing", 0.4) is None
 
 
 def test_a_server_that_does_not_read(redis_victim: RedisServer) -> None:
@@ -203,9 +206,11 @@ def test_another_thread_uses_the_socket(redis_url: str) -> None:
                 failed.append(exc)
 
         thread = threading.Thread(target=use)
+        started = monotonic()
         thread.start()
         thread.join()
         assert isinstance(failed[0], DeadlineExceeded) and "another thread" in str(failed[0])
+        assert within(0.1, started)
 
 
 def test_an_interrupt_does_not_mix_up_replies(redis_url: str, redis_client: Any) -> None:
@@ -246,3 +251,20 @@ def test_abandoning_wakes_who_waits(redis_url: str) -> None:
         threading.Timer(0.1, client.abandon).start()
         assert failed.wait(3)
         thread.join()
+
+
+def test_a_subscribed_connection_is_not_looked_after(redis_url: str) -> None:
+    # Given: broadcasts that nobody has read for a while
+    with client_to(redis_url, health_check_interval=5) as client, client_to(redis_url) as other:
+        client.checks = False
+        client.write(pack("SUBSCRIBE", "channel"), 0)
+        assert client.read()[0] == b"subscribe"
+        other.call("PUBLISH", "channel", "one")
+        assert client.readable(5)
+        for seconds in (2, 6):
+            idle(client, seconds)
+            client.write(pack("PING"), 0)
+        # Then: they are still there, and so is the subscription
+        assert [client.read()[-1] for _ in range(3)] == [b"one", b"", b""]
+        other.call("PUBLISH", "channel", "two")
+        assert client.read()[-1] == b"two" and client.connects == 1

@@ -254,7 +254,7 @@ def test_the_default_exchange_needs_no_declaration(make):
 
 def test_names_that_were_just_written_to_are_forgotten(make, monkeypatch):
     # Given a limit of routes to remember
-    monkeypatch.setattr("kombu_redis.mirror._MEMO_LIMIT", 10)
+    monkeypatch.setattr("kombu_redis.routes.MEMO_LIMIT", 10)
     one = make()
     declare(one)
     # When many queues are written to by their names, then they are not remembered for ever, and ours is

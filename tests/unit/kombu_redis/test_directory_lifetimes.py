@@ -171,6 +171,15 @@ def test_a_channel_is_locked_out_until_then(redis_url, redis_client):
         assert other.channel().queue_declare("q", exclusive=True) == ("q", 0, 0)
 
 
+def test_asking_for_a_message_is_use(redis_url, redis_client):
+    with Connection(redis_url) as connection:
+        channel = connection.channel()
+        channel.queue_declare("q", arguments={"x-expires": 10000})
+        redis_client.zadd("_kombu.temporary", {"q": redis_client.time()[0] + 2})
+        assert channel.basic_get("q") is None
+        assert left(redis_client) == pytest.approx(10, abs=1)
+
+
 def test_the_last_of_all_connections_consumers_takes_the_queue_along(redis_url, redis_client):
     with Connection(redis_url) as one, Connection(redis_url) as other:
         channel, another = one.channel(), other.channel()

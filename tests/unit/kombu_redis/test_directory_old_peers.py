@@ -62,7 +62,8 @@ def test_as_many_rows_but_others_are_read_within_seconds(make, redis_client, mon
     assert holds(one, "x", "k")
     # Then it is found when what is known is of some age
     assert queues_of(one, "x", "k") == ["old"]
-    monkeypatch.setattr("kombu_redis.mirror.monotonic", _later())
+    for module in ("mirror", "routes"):
+        monkeypatch.setattr(f"kombu_redis.{module}.monotonic", _later())
     assert queues_of(one, "x", "k") == ["newer"]
 
 

@@ -38,6 +38,14 @@ def test_fanout_options() -> None:
     assert keys(3, global_keyprefix="p:").channel("x", "k") == "p:/3.x/k"
 
 
+def test_what_a_binding_of_a_fanout_exchange_subscribes_to() -> None:
+    for plain in ("", "key", "#"):
+        assert keys().patterns("x", plain) == ["/0.x", "/0.x/*"]
+        assert keys(fanout_patterns=False).patterns("x", plain) == ["/0.x"]
+    assert keys().patterns("x", "a.#") == ["/0.x/a.*"]
+    assert keys(fanout_patterns=False).patterns("x", "a.#") == ["/0.x"]
+
+
 def test_everything_starts_with_the_prefix() -> None:
     ours = keys(2, global_keyprefix="p:")
     names: list[str] = []
@@ -47,7 +55,11 @@ def test_everything_starts_with_the_prefix() -> None:
         # (the parameters are names, and some have defaults)
         wanted = inspect.signature(member).parameters.values() if callable(member) else ()
         given = [f"{parameter.name}-" for parameter in wanted if parameter.default is parameter.empty]
-        names.append(member(*given) if callable(member) else member)
+        made = member(*given) if callable(member) else member
+        if isinstance(made, str):
+            names.append(made)
+        else:
+            assert all(name.startswith("p:") for name in made)
     assert len(names) > 18 and [name for name in names if not name.startswith("p:")] == []
     assert len(set(names)) == len(names), "no two are the same"
     for name in (*ours.levels("name"), ours.pattern("name")):
@@ -83,6 +95,7 @@ def test_a_pattern_takes_an_exchange_name_literally(redis_url: str) -> None:
         client.write(b"".join((_subscribe(ours.pattern("x[1]?", "a.*")),)), 0)
         assert client.read()[0] == b"psubscribe"
         # Then
+        assert ours.patterns("x[1]?", "a.*") == [ours.pattern("x[1]?", "a.*")]
         assert other.call("PUBLISH", ours.channel("x1z", "a.b"), "no") == 0
         assert other.call("PUBLISH", ours.channel("x[1]?", "b.b"), "no") == 0
         assert other.call("PUBLISH", ours.channel("x[1]?", "a.b"), "yes") == 1

@@ -32,7 +32,7 @@ def test_a_claim_leases_the_oldest_and_leaves_the_rest(shop, redis_client):
     )
     assert shop.store.size("work") == 2
     assert shop.take() == [5, 6]
-    assert shop.claim() == ([], [], [], [], shop.next)
+    assert shop.claim() == ((), (), (), (), shop.next)
 
 
 def test_an_entry_of_the_lease_is_one_that_kombu_5_restores(shop, redis_client):

@@ -48,7 +48,7 @@ def test_acknowledged_is_gone_with_the_next_request_or_at_once(shop, redis_clien
     # When one is acknowledged, then it is gone when the next request is answered
     shop.store.ack(one.tag)
     assert redis_client.hlen("unacked") == 3
-    assert shop.claim().messages == []
+    assert not shop.claim().messages
     assert set(redis_client.hkeys("unacked")) == {two.tag.encode(), three.tag.encode()}
 
     # And the others when they are told to go at once

@@ -104,7 +104,7 @@ def test_the_oldest_give_way_and_are_held_for_their_burial(shop, redis_client):
     outlet = shop.outlet("work", limits=Limits(max_length=2, buries=True))
 
     # When four are pushed, two of them at once
-    assert shop.store.push(outlet, [payload(1), payload(2)]).dropped == []
+    assert not shop.store.push(outlet, [payload(1), payload(2)]).dropped
     dropped = [shop.store.push(outlet, [payload(3)]).dropped, shop.store.push(outlet, [payload(4)]).dropped]
 
     # Then each push has what gave way to it, leased, and what is not buried would come back
@@ -133,7 +133,7 @@ def test_bytes_are_those_of_the_bodies_and_survive_who_does_not_count(shop, redi
     # Given a queue of at most ten bytes of bodies, of which three have four
     limits = Limits(max_bytes=10, refuses=True)
     outlet = shop.outlet("work", limits=limits)
-    assert shop.store.push(outlet, [payload(1, body="YWJjZA=="), payload(2, body="YWJjZA==")]).refused == []
+    assert not shop.store.push(outlet, [payload(1, body="YWJjZA=="), payload(2, body="YWJjZA==")]).refused
     assert shop.store.size_bytes("work") == 8
 
     # When one more would be too much, then it is refused
@@ -143,7 +143,7 @@ def test_bytes_are_those_of_the_bodies_and_survive_who_does_not_count(shop, redi
     redis_client.rpop("work")
     redis_client.lpush("work", *[payload(number, body="") for number in (4, 5, 6)])
     assert shop.store.size_bytes("work") == 4
-    assert shop.store.push(outlet, [payload(7, body="YWJjZA==")]).refused == []
+    assert not shop.store.push(outlet, [payload(7, body="YWJjZA==")]).refused
     assert shop.store.push(outlet, [payload(8, body="YWJjZA==")]).refused == [(0, 0)]
 
 

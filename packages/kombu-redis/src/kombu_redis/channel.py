@@ -128,6 +128,7 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
             self._check_queue(queue, (60, 70), "Basic.get")
         else:
             self._check_owner(spec, (60, 70), "Basic.get")
+        self.directory.touch([queue])  # (nothing to do unless it has x-expires)
         while True:
             (found,) = self.connection.take_from([(queue, 1)])
             if found is None:

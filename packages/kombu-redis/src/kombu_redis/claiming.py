@@ -40,12 +40,12 @@ class Source(NamedTuple):
 class Claimed(NamedTuple):
     """What a claim has brought, in the order of delivery."""
 
-    messages: list[Leased] = []
-    unreadable: list[Unreadable] = []
+    messages: Sequence[Leased] = ()
+    unreadable: Sequence[Unreadable] = ()
     #: Queues whose declaration is not what the client knows: deleted, changed, or the server has lost its data.
-    stale: list[str] = []
+    stale: Sequence[str] = ()
     #: Queues that delayed messages have come into, which may be above their limits now.
-    promoted: list[str] = []
+    promoted: Sequence[str] = ()
     #: Number of the first tag of the next claim with this prefix.
     next: int = 0
 
@@ -127,13 +127,13 @@ class Claims(Calls):
         sources = claim.sources
         runs: list[Run] = [(sources[at].queue, claim.levels[at][level], many) for at, level, many in taken]
         messages, unreadable = (
-            self._parser.messages(reply[1:], runs, claim.prefix, first) if runs else ([], [])
+            self._parser.messages(reply[1:], runs, claim.prefix, first) if runs else ((), ())
         )
         return Claimed(
             messages,
             unreadable,
-            [sources[at].queue for at in stale] if stale else [],
-            [sources[at].queue for at in promoted] if promoted else [],
+            [sources[at].queue for at in stale] if stale else (),
+            [sources[at].queue for at in promoted] if promoted else (),
             first + len(reply) - 1,
         )
 

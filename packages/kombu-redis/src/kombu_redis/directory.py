@@ -1,4 +1,4 @@
-"""The topology at the server: what the verbs of a channel write to it, and what is written again after a loss.
+"""The topology at the server: what the verbs of a channel write to it.
 
 Each change is one script: it happens or it does not, and whoever publishes at that moment sees it or does not. Two who
 declare the same thing differently: the first wins, the other gets the error that RabbitMQ gives.
@@ -9,13 +9,12 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from kombu.exceptions import ChannelError, NotFound, PreconditionFailed
-from kombu.log import get_logger
+from kombu.exceptions import NotFound, PreconditionFailed
 from kombu.transport.virtual.routing import frozen
-from kombu.utils.uuid import uuid
 
-from .lifetimes import Lifetimes, script
-from .mirror import ROW_LIFE
+from .lifetimes import script
+from .mirror import ROW_LIFE, locked
+from .recovery import Recovery
 from .rows import Binding, QueueValue, Source, dump_exchange, dump_queue, text
 
 if TYPE_CHECKING:
@@ -26,19 +25,13 @@ if TYPE_CHECKING:
 
     from .client import Client
     from .keys import Keys
-    from .mirror import Check
     from .options import Options
 
 __all__ = ("Directory",)
 
-logger = get_logger(__name__)
 
-#: What declares something of this kind again.
-_AGAIN = {"exchange": "declare_exchange", "queue": "declare_queue", "binding": "bind"}
-
-
-class Directory(Lifetimes):
-    """Exchanges, queues and bindings at the server, mirrored in ``state``. Callers hold ``client.lock``.
+class Directory(Recovery):
+    """Exchanges, queues and bindings at the server, mirrored in ``state``. For several threads.
 
     Arguments:
         me: names this connection among all.
@@ -46,19 +39,17 @@ class Directory(Lifetimes):
 
     _declare_exchange, _delete_exchange = script("declare_exchange"), script("delete_exchange")
     _declare_queue, _bind, _unbind = script("declare_queue"), script("bind"), script("unbind")
-    _sweep_bindings = script("sweep_bindings")
 
     def __init__(self, client: Client, keys: Keys, options: Options, state: BrokerState, me: str) -> None:
         super().__init__(client, keys, options, state, me)
         self._consuming = {}
         self._exclusive = {}
-        #: What this connection declared and did not delete, in order: what -> the arguments it takes to do it again.
-        self._mine: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-        self._marker = b""
+        self._mine = {}
         self._rebind_at = monotonic() + ROW_LIFE / 3
 
     # -- exchanges -----------------------------------------------------------------------------------------
 
+    @locked
     def declare_exchange(
         self, name: str, type: str, durable: bool, auto_delete: bool, arguments: Mapping[str, Any] | None
     ) -> None:
@@ -79,6 +70,7 @@ class Directory(Lifetimes):
         self.state.declare_exchange(name, type, durable, auto_delete, arguments)
         self._mine["exchange", name] = (name, type, durable, auto_delete, arguments)
 
+    @locked
     def delete_exchange(self, name: str, if_unused: bool = False) -> bool:
         """Remove an exchange with its bindings; False when ``if_unused`` and something is bound to it."""
         keys = self.keys
@@ -106,6 +98,7 @@ class Directory(Lifetimes):
 
     # -- queues --------------------------------------------------------------------------------------------
 
+    @locked
     def declare_queue(
         self,
         name: str,
@@ -153,6 +146,7 @@ class Directory(Lifetimes):
 
     # -- bindings ------------------------------------------------------------------------------------------
 
+    @locked
     def bind(
         self, to: Destination, exchange: str, key: str, arguments: Mapping[str, Any] | None = None
     ) -> None:
@@ -204,6 +198,7 @@ class Directory(Lifetimes):
         self._changed_here(exchange, was, now, size, added=(kind, row))
         self.state.bind(to, exchange, key, arguments)
 
+    @locked
     def unbind(
         self, to: Destination, exchange: str, key: str, arguments: Mapping[str, Any] | None = None
     ) -> bool:
@@ -272,52 +267,6 @@ class Directory(Lifetimes):
             (other.key, None, other.to[1]) for other in others if other is not None and other.to[0] == "queue"
         ]
 
-    # -- data loss -----------------------------------------------------------------------------------------
-
-    def meet(self) -> bool:
-        """Look whether the server still has what it had; if not, declare everything again. Whether that was done."""
-        marker = self.client.call("GET", self.keys.alive) if self._marker else None
-        if marker is not None and marker == self._marker:
-            return False
-        self.client.call("SET", self.keys.alive, uuid(), "NX")
-        before, self._marker = self._marker, self.client.call("GET", self.keys.alive)
-        if before:
-            self.reassert()
-        return bool(before)
-
-    def reassert(self) -> None:
-        """The server lost its data: declare everything again that this connection declared, in the same order."""
-        logger.warning("The server has lost its data: declaring again what this connection declared")
-        self._known.clear()
-        self._specs.clear()
-        mine, self._mine = self._mine, {}
-        consuming, self._consuming = self._consuming, {}
-        told = {name: list(spec.consumers) for name, spec in self.state.queues.items()}
-        self.state.clear()
-        for (kind, *_), arguments in mine.items():
-            declare: Any = getattr(self, _AGAIN[kind])
-            try:
-                declare(*arguments)
-            except ChannelError as exc:
-                logger.warning("%s %r is not declared again: %s", kind.capitalize(), arguments[:2], exc)
-        for name, consumers in told.items():
-            if name not in self.state.queues:
-                self.load_queue(name)
-            spec = self.state.queues.get(name)
-            if spec is not None:
-                spec.consumers = consumers
-                if name in consuming:
-                    self._consuming[name] = consuming[name]
-                continue
-            for subscription in consumers:
-                subscription.cancelled = True
-        self.keep_consumers()
-
-    def refresh(self, checks: Iterable[Check]) -> None:
-        """Read again what a publishing script found to be different."""
-        self.meet()
-        self._reload(checks)
-
     def declared(self, queue: str) -> str:
         """The declaration of a queue as the server was last seen to have it, "" for none."""
         return self._specs.get(queue, "")
@@ -343,34 +292,8 @@ class Directory(Lifetimes):
                     found[exchange, row.split(self.keys.sep)[0]] = None
         return list(found)
 
-    def keep_alive(self) -> None:
-        """Every third of a lease: leases of consumers, deadlines, rows that expire, and whether all is still there."""
-        if not (self._mine or self._consuming):
-            return
-        if not self.meet():
-            self.keep_consumers()
-        if monotonic() >= self._rebind_at:
-            self.refresh_rows()
-            self.sweep_bindings()
-
-    def refresh_rows(self) -> None:
-        """Write the rows again that may be forgotten: those of ``x-expires`` queues."""
-        self._rebind_at = monotonic() + ROW_LIFE / 3
-        for what, arguments in list(self._mine.items()):
-            if what[0] == "binding" and self._row_life(arguments[0]) and arguments[1] in self.state.exchanges:
-                self.bind(*arguments)
-
-    def sweep_bindings(self) -> None:
-        """Forget rows whose deadline is over, as kombu 5 does."""
-        time = self.client.call("TIME")
-        due = self.client.call("ZRANGEBYSCORE", self.keys.binding_deadlines, "-inf", int(time[0]) * 1000)
-        for exchange in map(text, due):
-            keys = [self.keys.binding_deadlines, self.keys.exchanges, self.keys.binding(exchange)]
-            keys.append(self.keys.binding_permanent(exchange))
-            self.client.run(self._sweep_bindings, keys, [exchange])
-
-    def _forget_mine(self, what: tuple[Any, ...]) -> None:
-        self._mine.pop(what, None)
-
-    def _is_mine(self, what: tuple[Any, ...]) -> bool:
-        return what in self._mine
+    def _declare_again(self, kind: str, arguments: tuple[Any, ...]) -> None:
+        declare: Any = {"exchange": self.declare_exchange, "queue": self.declare_queue, "binding": self.bind}[
+            kind
+        ]
+        declare(*arguments)

@@ -31,6 +31,9 @@ logger = get_logger(__name__)
 #: Broadcasts kept for a queue whose consumers have no room; more stay in the socket.
 MOST_WAITING = 1000
 
+#: Seconds between two looks while there is other work.
+LOOK = 0.02
+
 #: A character that stands for itself in a pattern.
 _ESCAPED = re.compile(r"\\(.)")
 
@@ -50,6 +53,7 @@ class Broadcasts:
         self.waiting: dict[str, deque[dict[str, Any]]] = {}
         self._last = (b"", b"")
         self._heard = 0.0
+        self._look_at = 0.0
         self._pinged = False
 
     @property
@@ -95,6 +99,7 @@ class Broadcasts:
         """Connect and subscribe to everything, unless that is so already; whether it had to be done."""
         if self._line is None:
             self._line = self._transport.open_client("pubsub")
+            self._line.checks = False
         if self._line.connected or not self._patterns:
             return False
         self._line.connect()
@@ -123,6 +128,21 @@ class Broadcasts:
                 self._take_in(reply)
 
     # -- receiving -----------------------------------------------------------------------------------------
+
+    def look(self) -> bool:
+        """Take in what has come, now and then, also where messages leave no time to sleep; whether there was anything.
+
+        Raises:
+            ConnectionError: the server is gone.
+        """
+        if not self._patterns or monotonic() < self._look_at:
+            return False
+        self._look_at = monotonic() + LOOK
+        self._connect()
+        before = sum(map(len, self.waiting.values()))
+        self.read()
+        self.check()
+        return sum(map(len, self.waiting.values())) > before
 
     def read(self) -> None:
         """Take in what has come, as much as there is room for."""
@@ -171,7 +191,7 @@ class Broadcasts:
         Raises:
             ConnectionError: the last question was not answered in time.
         """
-        if not self._patterns or self._line is None or not self._line.connected:
+        if not self.listening or self._line is None or not self._line.connected:
             return
         patience = self._transport.patience
         silent = monotonic() - self._heard

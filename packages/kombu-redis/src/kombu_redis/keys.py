@@ -139,15 +139,13 @@ class Keys:
         AMQP knows no binding keys of fanout exchanges: a plain one selects nothing. One with ``*`` or ``#`` does, as it
         always has on Redis.
         """
-        all_keys = not any(wildcard in binding_key for wildcard in "*#") or binding_key == "#"
-        escaped = "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in exchange)
-        if not self._patterns:
-            return [self.channel(escaped)]
-        return (
-            [self.channel(escaped), self.channel(escaped, "*")]
-            if all_keys
-            else [self.pattern(escaped, binding_key)]
-        )
+        if binding_key == "#" or not ("*" in binding_key or "#" in binding_key):
+            return (
+                [self.pattern(exchange), self.pattern(exchange, "#")]
+                if self._patterns
+                else [self.pattern(exchange)]
+            )
+        return [self.pattern(exchange, binding_key)]
 
     # -- of a connection
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from kombu.exceptions import AccessRefused, NotFound
 
-from .mirror import Mirror
+from .mirror import locked
+from .routes import Routes
 from .rows import QueueValue, Source, load_queue, text
 from .scripts import Script, load
 
@@ -36,7 +37,7 @@ def script(name: str) -> Script:
     return Script(name, load("topology").text + load(name).text)
 
 
-class Lifetimes(Mirror):
+class Lifetimes(Routes):
     """Consumers and deadlines at the server, those of this connection kept alive."""
 
     _consume, _cancel, _touch = script("consume"), script("cancel"), script("touch")
@@ -49,6 +50,7 @@ class Lifetimes(Mirror):
 
     # -- consumers -----------------------------------------------------------------------------------------
 
+    @locked
     def add_consumer(self, queue: str, tag: str, exclusive: bool = False) -> None:
         """Enter a consumer of this connection; its lease is renewed by :meth:`keep_consumers`.
 
@@ -66,6 +68,7 @@ class Lifetimes(Mirror):
             raise AccessRefused(reason, (60, 20), "Basic.consume")
         self._consuming.setdefault(queue, []).append(name)
 
+    @locked
     def remove_consumer(self, queue: str, tag: str) -> int:
         """A consumer of this connection is gone; how many there are, of all connections."""
         names = self._consuming.get(queue, [])
@@ -100,6 +103,7 @@ class Lifetimes(Mirror):
         keys = [self.keys.consumers(queue), self.keys.queues, self.keys.temporary]
         return self._consume.pack(keys, [queue, self.options.lease, how, known, after, *names])
 
+    @locked
     def keep_consumers(self) -> None:
         """Renew the leases of this connection's consumers, and move the deadlines of what it uses."""
         packed = [self._lease(queue, names, "renew") for queue, names in self._consuming.items()]
@@ -134,6 +138,7 @@ class Lifetimes(Mirror):
             return expires
         return DAY if spec.auto_delete else ""
 
+    @locked
     def touch(self, queues: Iterable[str], seconds: float | None = None) -> None:
         """These queues are in use: their deadlines move to ``seconds`` from now, or to what is due to each."""
         pairs: list[str | float] = []
@@ -146,6 +151,7 @@ class Lifetimes(Mirror):
         if pairs:
             self.client.run(self._touch, [self.keys.temporary], pairs)
 
+    @locked
     def expire_temporary(self, limit: int = 100) -> list[str]:
         """Delete queues whose deadline is over, ``limit`` at the most; their names.
 
@@ -154,6 +160,7 @@ class Lifetimes(Mirror):
         found = self.client.run(self._overdue, [self.keys.temporary], [limit])
         return [name for name in map(text, found) if self.remove_queue(name, expired=True) is not None]
 
+    @locked
     def remove_queue(
         self, name: str, *, unused: bool = False, empty: bool = False, expired: bool = False
     ) -> int | str | None:

@@ -1,62 +1,52 @@
-"""The server's topology as this connection knows it: read, kept up to date by differences, and routed by.
-
-What a publisher knows may be out of date. A route therefore comes with the checks that tell: the publishing script
-compares them in the same step in which it publishes.
-"""
+"""The server's topology as this connection knows it: read, and kept up to date by differences."""
 
 from __future__ import annotations
 
+from functools import wraps
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from kombu.exceptions import NotFound
-from kombu.log import get_logger
-from kombu.transport.virtual.policy import PLAIN
 from kombu.transport.virtual.routing import frozen
 
 from .rows import Binding, guess_type, load_exchange, load_queue, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable
 
     from kombu.transport.virtual.exchange import BrokerState
-    from kombu.transport.virtual.policy import QueuePolicy
     from kombu.transport.virtual.routing import ExchangeSpec
     from kombu.transport.virtual.tables import Destination
 
     from .client import Client
     from .keys import Keys
     from .options import Options
+    from .routes import Route
 
-__all__ = ("Check", "Mirror", "Route")
-
-logger = get_logger(__name__)
+__all__ = ("Known", "Mirror", "locked")
 
 #: Seconds after which rows that kombu 5 changes without a trace are read again.
 FOREIGN_AGE = 5.0
 #: Seconds that rows of an ``x-expires`` queue stay at least without being written again; what kombu 5 gives them.
 ROW_LIFE = 3600.0
-_MEMO_LIMIT = 8192
-
-#: kind ("h": hash field, "s": size of a set), key, field, expected value.
-Check = tuple[str, str, str, str]
+#: Routes to remember, and queues.
+MEMO_LIMIT = 8192
 
 
-class Route(NamedTuple):
-    """Where a message goes."""
-
-    queues: tuple[tuple[str, QueuePolicy], ...]
-    #: What has to be so at the server for the rest to hold.
-    checks: tuple[Check, ...]
-    #: Pub/sub channel the message is published on; None: no fanout exchange is on its way.
-    fanout_channel: str | None
-    #: The others, when there is more than one fanout exchange on its way.
-    more_channels: tuple[str, ...] = ()
-    #: When it must not be used any more, by the monotonic clock.
-    stale_at: float | None = None
+_Method = TypeVar("_Method", bound="Callable[..., Any]")
 
 
-class _Known:
+def locked(method: _Method) -> _Method:
+    """The method holds the lock of the client: nobody else sees what it has done by half."""
+
+    @wraps(method)
+    def alone(self: Mirror, *args: Any, **kwargs: Any) -> Any:
+        with self.client.lock:
+            return method(self, *args, **kwargs)
+
+    return alone  # type: ignore[return-value]
+
+
+class Known:
     """What was last read of an exchange."""
 
     __slots__ = ("bound", "foreign", "guessed", "read_at", "rows", "size", "value")
@@ -76,7 +66,7 @@ class Mirror:
     """Exchanges, queues and bindings at the server, mirrored in the virtual layer's ``state``.
 
     The verbs of a channel read what they need with :meth:`load_exchange` and :meth:`load_queue` and then look at
-    ``state`` as any virtual channel does. Callers hold ``client.lock``.
+    ``state`` as any virtual channel does.
     """
 
     def __init__(self, client: Client, keys: Keys, options: Options, state: BrokerState, me: str) -> None:
@@ -88,14 +78,15 @@ class Mirror:
         self.me = me
         #: Stands for this connection as the owner of exclusive queues in ``state``.
         self.owner: object = me
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, Known] = {}
         #: Queue -> its JSON at the server, "" when nobody of our kind declared it.
         self._specs: dict[str, str] = {}
+        #: Routes that were worked out, by exchange and key; a new dictionary when any of them may be out of date.
         self._memo: dict[tuple[str, str], Route] = {}
-        self._memo_of: object = None
 
     # -- exchanges -----------------------------------------------------------------------------------------
 
+    @locked
     def load_exchange(self, *names: str) -> None:
         """Bring these exchanges in ``state`` up to date, with those that their messages may go on to."""
         seen: set[str] = set()
@@ -145,7 +136,7 @@ class Mirror:
             self._take_in(name, text(value), set(rows), set(bound))
 
     def _take_in(self, name: str, value: str, rows: set[bytes], bound: set[bytes]) -> None:
-        known = self._known.setdefault(name, _Known())
+        known = self._known.setdefault(name, Known())
         size = len(rows)
         spec = self._sync_exchange(name, value, rows)
         if spec is None:
@@ -173,14 +164,14 @@ class Mirror:
         if name not in self.state.exchanges:  # auto-delete, and all bindings went
             del self._known[name]
 
-    def _note(self, known: _Known, value: str | None, size: int) -> None:
+    def _note(self, known: Known, value: str | None, size: int) -> None:
         """These are the value and the size now: routes made for others are of no use any more."""
         known.value, known.size = value, size
         self._memo = {}
 
     def _sync_exchange(self, name: str, value: str, rows: set[bytes]) -> ExchangeSpec | None:
         """Have ``state`` know the exchange as the server does; None when there is none."""
-        known = self._known.setdefault(name, _Known())
+        known = self._known.setdefault(name, Known())
         spec = self.state.exchanges.get(name)
         if not value:
             if name.startswith("amq.") and spec is not None:
@@ -192,7 +183,7 @@ class Mirror:
             if spec is not None and known.guessed and spec.type == guess:
                 return spec
             self._forget_exchange(name)
-            self._known[name] = known = _Known()
+            self._known[name] = known = Known()
             known.guessed = True
             return self.state.declare_exchange(name, guess)
         about = load_exchange(value)
@@ -201,7 +192,7 @@ class Mirror:
             if same and not known.guessed:
                 return spec
             self._forget_exchange(name)
-            self._known[name] = _Known()
+            self._known[name] = Known()
         return self.state.declare_exchange(name, *about[:4])
 
     def _forget_exchange(self, name: str) -> None:
@@ -248,6 +239,7 @@ class Mirror:
 
     # -- queues --------------------------------------------------------------------------------------------
 
+    @locked
     def load_queue(self, *names: str) -> None:
         """Bring these queues in ``state`` up to date."""
         if not names:
@@ -288,14 +280,6 @@ class Mirror:
             subscription.cancelled = True
             subscription.channel.connection.wake()
 
-    def _forget_idle(self) -> None:
-        """Forget queues that were just written to by their names: reply queues come and go."""
-        for name in list(self._specs):
-            spec = self.state.queues.get(name)
-            mine = spec is not None and (spec.consumers or self._is_mine(("queue", name)))
-            if not mine and not self.state.bindings_of(("queue", name)):
-                self._forget_queue(name)
-
     # -- for the directory ---------------------------------------------------------------------------------
 
     def meet(self) -> bool:
@@ -309,117 +293,3 @@ class Mirror:
     def _forget_mine(self, what: tuple[Any, ...]) -> None:
         """It is gone, and not to be declared again."""
         raise NotImplementedError
-
-    # -- routing -------------------------------------------------------------------------------------------
-
-    def route(self, exchange: str, routing_key: str, headers: Mapping[str, Any] | None = None) -> Route:
-        """Where a message goes, remembered until anything changes.
-
-        Raises:
-            NotFound: there is no such exchange.
-        """
-        if self._memo_of is self.state.routes:
-            found = self._memo.get((exchange, routing_key))
-            if found is not None and (found.stale_at is None or monotonic() < found.stale_at):
-                return found
-        with self.client.lock:
-            return self._find(exchange, routing_key, headers or {})
-
-    def _find(self, exchange: str, key: str, headers: Mapping[str, Any]) -> Route:
-        queues, fanouts, seen, pure, stale_at = self._walk(exchange, key, headers)
-        if len(self._specs) >= _MEMO_LIMIT:
-            self._forget_idle()
-        self.load_queue(*(name for name in queues if name not in self._specs))
-        checks: list[Check] = []
-        for name in seen:
-            checks += self._checks_of(name)
-        targets = []
-        for name in queues:
-            spec = self.state.queues.get(name)
-            targets.append((name, spec.policy if spec is not None else PLAIN))
-            checks.append(("h", self.keys.queues, name, self._specs[name]))
-        channels = [self.keys.channel(name, key) for name in fanouts]
-        found = Route(
-            tuple(targets), tuple(checks), channels[0] if channels else None, tuple(channels[1:]), stale_at
-        )
-        if self._memo_of is not self.state.routes or len(self._memo) >= _MEMO_LIMIT:
-            self._memo, self._memo_of = {}, self.state.routes
-        if pure:
-            self._memo[exchange, key] = found
-        return found
-
-    def _walk(
-        self, start: str, key: str, headers: Mapping[str, Any]
-    ) -> tuple[dict[str, None], list[str], list[str], bool, float | None]:
-        """Queues, fanout exchanges and all exchanges reached; whether headers played no part; until when."""
-        if start == "":
-            return {key: None}, [], [], True, None
-        queues: dict[str, None] = {}
-        fanouts: list[str] = []
-        pure, stale_at = True, None
-        seen, waiting = [start], [start]
-        while waiting:
-            name = waiting.pop()
-            spec, known = self._fresh(name)
-            if spec is None:
-                if name == start:
-                    raise NotFound(
-                        f"NOT_FOUND - no exchange {name!r} in vhost {self.state.vhost!r}",
-                        (60, 40),
-                        "Basic.publish",
-                    )
-                continue
-            if known.foreign and spec.type not in ("fanout", "headers"):
-                stale_at = min(stale_at or known.read_at + FOREIGN_AGE, known.read_at + FOREIGN_AGE)
-            pure = pure and not spec.table.uses_headers
-            reached = self._match(name, spec, key, headers)
-            if spec.type == "fanout":
-                fanouts.append(name)
-            onward = [name for kind, name in reached if kind == "exchange"]
-            queues.update((name, None) for kind, name in reached if kind == "queue")
-            if not reached and spec.type != "fanout" and spec.alternate is not None:
-                onward = [spec.alternate]
-            fresh = [name for name in dict.fromkeys(onward) if name not in seen]
-            waiting += fresh
-            seen += fresh
-        return queues, fanouts, seen, pure, stale_at
-
-    def _match(
-        self, name: str, spec: ExchangeSpec, key: str, headers: Mapping[str, Any]
-    ) -> list[Destination]:
-        if spec.type != "fanout":
-            return spec.table.match(key, headers)
-        # Broadcasts by pub/sub reach their queues without us: only what is in `bound` gets a copy.
-        bound = (Binding.from_json(text(row)) for row in self._known[name].bound)
-        return list({binding.to: None for binding in bound if binding is not None})
-
-    def _fresh(self, name: str) -> tuple[ExchangeSpec | None, _Known]:
-        known = self._known.get(name)
-        if (
-            known is None
-            or known.value is None
-            or (known.foreign and monotonic() - known.read_at >= FOREIGN_AGE)
-        ):
-            self.load_exchange(name)
-        return self.state.exchanges.get(name), self._known.get(name) or _Known()
-
-    def _checks_of(self, name: str) -> list[Check]:
-        spec, known = self.state.exchanges.get(name), self._known.get(name)
-        value = known.value or "" if known is not None else ""
-        checks: list[Check] = [("h", self.keys.exchanges, name, value)]
-        if spec is None or known is None or spec.type not in ("fanout", "headers"):
-            checks.append(("s", self.keys.binding(name), "", str(known.size if known is not None else 0)))
-        if not value and spec is not None:
-            checks.append(("s", self.keys.bound(name), "", str(len(known.bound) if known is not None else 0)))
-        return checks
-
-    def checks_for(self, exchange: str, routing_key: str) -> tuple[Check, ...]:
-        """What the publishing script has to compare for this way."""
-        return self.route(exchange, routing_key).checks
-
-    def _reload(self, checks: Iterable[Check]) -> None:
-        """Read again what these checks are about."""
-        exchanges = {field for kind, key, field, _ in checks if key == self.keys.exchanges}
-        queues = {field for kind, key, field, _ in checks if key == self.keys.queues}
-        self.load_exchange(*sorted(exchanges))
-        self.load_queue(*sorted(queues))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from kombu.transport.virtual.policy import QueuePolicy
 
-    from .mirror import Route
+    from .routes import Route
     from .store import Leased
 
 __all__ = ("PublishVerbs",)

@@ -55,11 +55,15 @@ class Session:
         self.on_late_error: Callable[[Exception], object] = _log_late
         #: How often it has connected; who keeps something in the session (subscriptions) sees that it is new.
         self.connects = 0
+        #: Look after a pause whether the server is still there. Not where it sends what was not asked for: whoever
+        #: listens to that has to look.
+        self.checks = True
         self._options = options
         self._name = name or options.client_name
         self._ask = credentials_of(address, options.credential_provider)
         self._credentials: Credentials = ()
         self._pid = getpid()
+        self._ended = False
         self._wire: Wire | None = None
         self._reader: Any = None
         self._used = 0.0
@@ -80,9 +84,10 @@ class Session:
 
     def fileno(self) -> int:
         """The socket's file descriptor; ValueError when there is none."""
-        if self._wire is None:
+        wire = self._wire
+        if wire is None:
             raise ValueError(f"not connected to {self.address}")
-        return int(self._wire.sock.fileno())
+        return int(wire.sock.fileno())
 
     def connect(self) -> None:
         """Connect and log in unless connected, within ``socket_connect_timeout`` and the deadline in force.
@@ -113,6 +118,8 @@ class Session:
                 )
                 self._reader = Reader(self._wire.receive)
                 self._log_in()
+            if self._ended:
+                raise errors.ConnectionLost(f"the connection to {self.address} was closed")
         except (DeadlineExceeded, errors.NoReply) as exc:
             self._drop()
             if outer is not None and outer.expired:
@@ -156,6 +163,11 @@ class Session:
         self._drop()
         self._forget()
 
+    def end(self) -> None:
+        """As :meth:`abandon`, for good: a thread that still uses it does not connect again."""
+        self._ended = True
+        self.abandon()
+
     def _drop(self) -> None:
         wire, self._wire = self._wire, None
         self._owed = []
@@ -187,7 +199,7 @@ class Session:
 
     def _ready(self) -> Wire:
         """The socket; a new one when the server has closed the last one while nobody used it."""
-        if self._wire is not None and monotonic() - self._used > IDLE:
+        if self._wire is not None and self.checks and monotonic() - self._used > IDLE:
             self._look_after()
         if self._wire is None:
             self._connect()

@@ -51,7 +51,8 @@ class Wire:
     ) -> None:
         self.timeout = timeout
         self._address = address
-        self._by_deadline = False
+        #: The socket's time-out is what a deadline left; and that was looked at just now.
+        self._by_deadline = self._fresh = False
         try:
             self.sock: Any = _open(address, until, keepalive, keepalive_options or {})
         except (TimeoutError, BlockingIOError) as exc:
@@ -67,7 +68,6 @@ class Wire:
         if self._kernel:
             self.sock.settimeout(None)
         self._set(timeout)
-        self._pending = getattr(self.sock, "pending", None)
         #: Writes all it is given.
         self.send = self.sock.sendall
 
@@ -77,28 +77,27 @@ class Wire:
         Raises:
             DeadlineExceeded: it has passed.
         """
-        if current() is None:
-            if self._by_deadline:
-                self._by_deadline = False
-                self._set(self.timeout)
-            return
         left = remaining()
-        assert left is not None
-        if left < self.timeout:
-            self._by_deadline = True
+        if left is not None and left < self.timeout:
+            self._by_deadline = self._fresh = True
             self._set(left)
+        elif self._by_deadline:
+            self._by_deadline = False
+            self._set(self.timeout)
 
     def receive(self, size: int = CHUNK) -> bytes:
-        """What has come, at most ``size`` bytes and at least one."""
+        """What has come, at most ``size`` bytes and at least one.
+
+        A record of TLS has 16 KB at most (RFC 8446 section 5.1), and ``size`` is never less: so nothing stays in the
+        TLS layer, where :meth:`readable` would not see it.
+        """
         if self._by_deadline:
-            self.limit()
+            if not self._fresh:
+                self.limit()
+            self._fresh = False
         data: bytes = self.sock.recv(size)
         if not data:
             raise ConnectionLost(f"{self._address} closed the connection")
-        if self._pending is not None:
-            # (what stayed in the TLS layer would not make the socket readable)
-            while more := self._pending():
-                data += self.sock.recv(more)
         return data
 
     def readable(self, seconds: float | None) -> bool:

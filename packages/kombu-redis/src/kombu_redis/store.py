@@ -47,10 +47,10 @@ class Pushed(NamedTuple):
     #: Index of the check that did not hold, so that nothing was done.
     stale: int | None = None
     #: (index of the message, index of the target) that was full.
-    refused: list[tuple[int, int]] = []
+    refused: Sequence[tuple[int, int]] = ()
     #: What had to give way, held by this connection.
-    dropped: list[Leased] = []
-    unreadable: list[Unreadable] = []
+    dropped: Sequence[Leased] = ()
+    unreadable: Sequence[Unreadable] = ()
     #: How many gave way and are gone.
     lost: int = 0
 
@@ -123,7 +123,7 @@ class Store(Claims, Moves, Calls):
         for target, level, many in dropped:
             queue, _, limits = outlet.targets[target]
             runs.append((queue, self._keys.levels(queue, limits and limits.max_priority)[level], many))
-        messages, unreadable = self._parser.messages(reply[1:], runs, prefix, 1) if runs else ([], [])
+        messages, unreadable = self._parser.messages(reply[1:], runs, prefix, 1) if runs else ((), ())
         return Pushed(None, [(message, target) for message, target in refused], messages, unreadable, lost)
 
     def push_delayed(

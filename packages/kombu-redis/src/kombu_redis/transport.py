@@ -15,6 +15,7 @@ from kombu.utils.deadline import grace_scope
 from kombu.utils.uuid import uuid
 
 from .address import Address
+from .calls import MOST
 from .channel import Channel
 from .client import Client
 from .directory import Directory
@@ -143,6 +144,7 @@ class Transport(virtual.Transport):
         self.waiter.close()
         self.broadcasts.close()
         self.server.close()
+        self.server.end()
 
     def verify_connection(self, connection: Any) -> bool:
         """Whether the connection is open, as far as is known."""
@@ -178,14 +180,15 @@ class Transport(virtual.Transport):
         return read_envelope(json.loads(payload))
 
     def fetch(self) -> bool:
-        """Claim messages for all consumers that have room, in one round trip."""
+        """Claim messages for all consumers that have room, in one round trip; read broadcasts now and then."""
+        heard = self.broadcasts.look()
         wanting = [
             (subscription, room)
             for subscription in self._in_turn()
             if (room := subscription.channel.room(subscription)) > 0
         ]
         self.idle = not (wanting and self._claim(wanting))
-        return not self.idle
+        return heard or not self.idle
 
     def _in_turn(self) -> list[Subscription]:
         """The consumers, the one whose turn is next first."""
@@ -212,7 +215,10 @@ class Transport(virtual.Transport):
         for _ in range(TRIES):
             sources = tuple(self._source(queue) for queue, _ in wants)
             with self.lock:
-                claimed = self.store.claim(sources, [room for _, room in wants], self._prefix, self._number)
+                first = self._number
+                # A claim that fails may have been carried out: a tag must never stand for two messages.
+                self._number += MOST
+                claimed = self.store.claim(sources, [room for _, room in wants], self._prefix, first)
                 self._number = claimed.next
             for leased in claimed.messages:
                 self.held[leased.tag] = None

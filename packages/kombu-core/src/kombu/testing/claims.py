@@ -17,7 +17,7 @@ from kombu.exceptions import UnsupportedCapability
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ("expect", "is_claimed", "name_of", "requires", "unclaimed")
+__all__ = ("expect", "is_claimed", "requires", "unclaimed")
 
 _ATTRIBUTE = "__kombu_requires__"
 _T = TypeVar("_T")
@@ -55,12 +55,6 @@ def unclaimed(test: pytest.FixtureRequest, implements: Any) -> list[str]:
     return [name for name in _required(test) if not is_claimed(implements, name)]
 
 
-def name_of(test: pytest.FixtureRequest) -> str:
-    """``TestClass.test_name`` of the running test."""
-    name: str = test.function.__name__
-    return f"{test.cls.__name__}.{name}" if test.cls else name
-
-
 def expect(test: pytest.FixtureRequest, missing: list[str], degradations: Mapping[str, str]) -> None:
     """Tell pytest how the running test has to end.
 
@@ -68,7 +62,7 @@ def expect(test: pytest.FixtureRequest, missing: list[str], degradations: Mappin
         missing: what :func:`unclaimed` found.
         degradations: sentences by capability, or by ``TestClass.test_name`` for one documented exception.
     """
-    name = name_of(test)
+    name = f"{test.cls.__name__}.{test.function.__name__}" if test.cls else test.function.__name__
     if name in degradations:
         test.applymarker(pytest.mark.xfail(strict=True, reason=f"documented: {degradations[name]}"))
     elif missing and all(capability in degradations for capability in missing):

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from kombu.testing.claims import expect, name_of, unclaimed
+from kombu.testing.claims import expect, unclaimed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ("connection_options", "degradations", "memory_broker", "memory_url", "rig")
 
-#: Seconds a test waits where its capability is not claimed, or its failure is documented, so that it is expected.
+#: Seconds a test waits for what is expected not to work: its capability is not claimed, or it is documented so.
 UNCLAIMED_PATIENCE = 1.0
 
 
@@ -78,8 +78,8 @@ def rig(
 
     rig = Rig(url, connection_options)
     missing = unclaimed(request, rig.connection.transport.implements)
-    if missing or name_of(request) in degradations:
-        rig.patience = UNCLAIMED_PATIENCE
     expect(request, missing, degradations)
+    if request.node.get_closest_marker("xfail"):
+        rig.patience = UNCLAIMED_PATIENCE
     yield rig
     rig.close()

@@ -4,7 +4,8 @@
 --   list that is a destination: the list, wake, bytes ("bytes" of queues that do not count them do not exist).
 -- ARGV: name of the queue the messages came from, number of lists; for each list its queue and "1" if that was
 --   declared; then for each message its tag, the score it must have (""), the number of its destinations, and for each
---   of them: index of the list from 0, "front" or "back" (after "front" the SHA-1s of payloads it goes behind), when it expires (""), the payload ("" for what was taken).
+--   of them: index of the list from 0, "back" or "front" (followed by the SHA-1s of payloads it goes behind), when it
+--   expires (""), the payload ("" for what was taken).
 --
 -- Promises: a message whose lease is not the caller's any more (its tag or score is gone) is left alone. Any other is in
 -- all its destinations and not leased, in one step. Messages go to the front one before the other, so that the last
