@@ -67,6 +67,7 @@ def install(directory: Path) -> None:
 @contextmanager
 def running(directory: Path) -> Iterator[int | None]:
     """The port it listens on inside ``with``; None where it is not installed."""
+    directory = directory.absolute()
     binary = node(directory)
     if binary is None or not (directory / "serve.mjs").exists():
         yield None
