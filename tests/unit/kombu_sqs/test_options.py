@@ -41,6 +41,15 @@ def test_credentials_of_the_url() -> None:
         assert "a/b" not in repr(found)
 
 
+def test_credentials_of_a_queue_are_not_shown() -> None:
+    entry = {
+        "url": "https://sqs.eu-west-1.amazonaws.com/1/q",
+        "access_key_id": "K",
+        "secret_access_key": "hidden",
+    }
+    assert "hidden" not in repr(options(predefined_queues={"q": entry}))
+
+
 def test_options_say_more_than_the_url() -> None:
     found = options("sqs://localhost", is_secure=True, port=99, region="eu-north-1")
     assert (found.endpoint_url, found.region) == ("https://localhost:99", "eu-north-1")

@@ -266,8 +266,13 @@ class Channel(HistoricNames, virtual.Channel):
 
     # -- consumers -----------------------------------------------------------------------------------------
 
-    def _consumer_removed(self, subscription: Subscription) -> None:
-        self._session.stop(subscription.queue)
+    def basic_cancel(self, consumer_tag: str, **kwargs: Any) -> None:
+        """Stop a consumer; what was fetched for it and not delivered goes back."""
+        subscription = self._consumers.get(consumer_tag)
+        super().basic_cancel(consumer_tag, **kwargs)
+        # (here and not in a hook, since those hold a lock of the whole process)
+        if subscription is not None and not self.connection.consumes_from(subscription.queue):
+            self._session.stop(subscription.queue)
 
     # -- fanout --------------------------------------------------------------------------------------------
 

@@ -105,8 +105,11 @@ class Clients:
         return client
 
     def renew(self, service: str, access: Access | None) -> None:
-        """Credentials were refused: look for them again."""
-        sessions.forget(self._identity(access)[0])
+        """Credentials were refused: look for them again, unless they were given."""
+        identity, _ = self._identity(access)
+        if identity == "chain" and self._holder(access).access_key_id:
+            return
+        sessions.forget(identity)
         with self._lock:
             for key in [key for key in self._made if key[:2] == (service, access)]:
                 del self._made[key]  # (another thread may be using it: it is closed with its last user)
@@ -130,6 +133,10 @@ class Clients:
             self._sts, role, options.sts_token_timeout, options.sts_token_buffer_time
         )
 
+    def _holder(self, access: Access | None) -> Access | Options:
+        """Who has the key: the queue, or else the connection."""
+        return access if access is not None and access.access_key_id else self.options
+
     def _sts(self) -> Any:
         """The client that assumes roles: it has the connection's credentials, not those of a role."""
         with sessions.lock:
@@ -149,7 +156,7 @@ class Clients:
         options = self.options
         credentials: dict[str, Any] = {}
         if own:  # (given in the URL, else botocore looks for them)
-            holder = access if access is not None and access.access_key_id else options
+            holder = self._holder(access)
             credentials = {
                 "aws_access_key_id": holder.access_key_id,
                 "aws_secret_access_key": holder.secret_access_key,

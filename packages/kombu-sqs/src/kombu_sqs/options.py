@@ -47,8 +47,8 @@ class Access:
     """Credentials of a queue or topic of its own; None: those of the connection."""
 
     access_key_id: str | None = None
-    secret_access_key: str | None = None
-    session_token: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
     region: str | None = None
     sts_role_arn: str | None = None
 

@@ -62,9 +62,9 @@ class Receiver:
         return self._letters(target, answer)
 
     def get(self, queue: str, limit: int = 1) -> list[Letter]:
-        """What is there now."""
+        """What is there now. It is waited for a second, without which SQS looks at some of its servers only."""
         target = self._queues.find(queue)
-        request = self._request(target, limit, 0)
+        request = self._request(target, limit, min(1, self._options.wait_time_seconds))
         del request["QueueUrl"]
         return self._letters(target, self._queues.call("receive_message", target, **request))
 

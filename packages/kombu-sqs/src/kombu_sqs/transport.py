@@ -118,6 +118,10 @@ class Transport(virtual.Transport):
 
     # -- delivering ----------------------------------------------------------------------------------------
 
+    def consumes_from(self, queue: str) -> bool:
+        """Whether the queue has a consumer on this connection."""
+        return any(subscription.queue == queue for subscription in self._subscriptions)
+
     def _has_room(self, queue: str) -> bool:
         """Whether a consumer of the queue may have a message."""
         return any(
