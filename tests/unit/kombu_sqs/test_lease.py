@@ -99,6 +99,27 @@ def test_a_failed_delete_is_raised_by_ack(
         assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (0, 0)
 
 
+def test_what_was_not_deleted_for_a_consumer_without_acknowledgements_comes_again(
+    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
+) -> None:
+    # Given: it would be deleted when it is delivered
+    queue = sqs_endpoint.create(sqs_name)
+    fill(sqs_endpoint, queue, 1)
+    sqs_proxy.rule = lambda action, number: (
+        refusal("InternalFailure", 500) if action == "DeleteMessage" and number == 1 else None
+    )
+    options = {"max_attempts": 1, "visibility_timeout": 2}
+    with connect(Endpoint(sqs_proxy.port).url, **options) as connection:
+        seen: list[Any] = []
+        connection.channel().basic_consume(sqs_name, no_ack=True, callback=seen.append)
+        # When
+        with pytest.raises(connection.connection_errors):
+            connection.drain_events(timeout=5)
+        # Then: its lease is not extended
+        until(lambda: seen, "it comes again", connection)
+    assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (0, 0)
+
+
 def test_a_lost_lease_is_seen_too(sqs_endpoint: Endpoint, sqs_name: str, caplog: LogCaptureFixture) -> None:
     queue = sqs_endpoint.create(sqs_name)
     fill(sqs_endpoint, queue, 2)

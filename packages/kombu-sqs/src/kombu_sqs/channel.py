@@ -175,7 +175,16 @@ class Channel(HistoricNames, virtual.Channel):
     # -- settling ------------------------------------------------------------------------------------------
 
     def _ack(self, queue: str, message: dict[str, Any]) -> None:
-        self._session.delete(message.held)  # type: ignore[attr-defined]
+        held: Held = message.held  # type: ignore[attr-defined]
+        try:
+            self._session.delete(held)
+        except (AMQPError, KombuError):
+            self._session.leases.drop(held)  # nobody has it now, unless the ledger takes it back
+            raise
+
+    def hold(self, message: dict[str, Any]) -> None:
+        """The message could not be settled: it is held as before."""
+        self._session.leases.add(message.held)  # type: ignore[attr-defined]
 
     def _requeue(self, queue: str, message: dict[str, Any]) -> None:
         held: Held = message.held  # type: ignore[attr-defined]

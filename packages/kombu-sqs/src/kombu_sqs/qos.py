@@ -50,6 +50,7 @@ class QoS(VirtualQoS):
     def _take_back(self, delivery_tag: int, delivery: Delivery) -> None:
         """Nothing became of it: it is unsettled as before, unless the channel is closed."""
         if not self.channel.closed:
+            self.channel.hold(delivery[1])
             self.add(delivery_tag, *delivery)
 
     def restore_unacked(self) -> None:
