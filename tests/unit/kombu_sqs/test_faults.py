@@ -54,6 +54,7 @@ def troubled(share: float, seed: int) -> Callable[[str, int], Any]:
     return rule
 
 
+@pytest.mark.timeout(600)
 def test_nothing_that_was_accepted_is_lost(
     request: pytest.FixtureRequest, sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
 ) -> None:
@@ -88,7 +89,7 @@ def test_nothing_that_was_accepted_is_lost(
                     pass  # it comes again
             return not publisher.is_alive() and seen >= set(accepted)
 
-        until(handle, "all come", consuming, seconds=90)
+        until(handle, "all come", consuming, seconds=60 + 2 * count)
         # Then
         publisher.join()
         assert accepted == list(range(count))
