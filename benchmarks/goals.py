@@ -1,10 +1,19 @@
-"""The rows of the table: which figure of which scenario, and what it has to reach; goals against AMQP clients."""
+"""The rows of the table: which figure of which scenario, and what it has to reach; goals against other clients."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ("AMQP_GOALS", "AMQP_JOBS", "ROWS", "SCENARIOS", "AmqpGoal", "Row")
+__all__ = (
+    "AMQP_GOALS",
+    "AMQP_JOBS",
+    "REDIS_GOALS",
+    "REDIS_JOBS",
+    "ROWS",
+    "SCENARIOS",
+    "ClientGoal",
+    "Row",
+)
 
 
 class Row(NamedTuple):
@@ -81,8 +90,8 @@ ROWS = (
 SCENARIOS = tuple(dict.fromkeys(row.figure.partition(".")[0] for row in ROWS))
 
 
-class AmqpGoal(NamedTuple):
-    """What this tree has to reach in a job of ``amqp_clients.py``, against one of the other clients."""
+class ClientGoal(NamedTuple):
+    """What this tree has to reach in a job of ``amqp_clients.py`` or ``redis_clients.py``, against a client."""
 
     job: str
     client: str
@@ -90,6 +99,8 @@ class AmqpGoal(NamedTuple):
     cpu: float | None = None
     #: How many times as many messages a second.
     rate: float | None = None
+    #: That client's job, if it is another.
+    other: str = ""
 
 
 #: The jobs and their messages.
@@ -104,15 +115,51 @@ AMQP_JOBS = {
 }
 
 AMQP_GOALS = (
-    AmqpGoal("publish", "kombu-5.7", cpu=4),
-    AmqpGoal("publish", "kombu-5.7", rate=1.6),
-    AmqpGoal("publish", "py-amqp", cpu=3),
-    AmqpGoal("consume_1", "kombu-5.7", cpu=2.5),
-    AmqpGoal("consume_1", "py-amqp", rate=1.2),
-    AmqpGoal("consume_100", "kombu-5.7", cpu=5),
-    AmqpGoal("consume_100", "kombu-5.7", rate=2.5),
-    AmqpGoal("consume_100", "py-amqp", rate=2),
-    AmqpGoal("confirm", "kombu-5.7", rate=4),
-    AmqpGoal("confirm", "aio-pika", rate=1),
-    AmqpGoal("roundtrip", "py-amqp", rate=1),
+    ClientGoal("publish", "kombu-5.7", cpu=4),
+    ClientGoal("publish", "kombu-5.7", rate=1.6),
+    ClientGoal("publish", "py-amqp", cpu=3),
+    ClientGoal("consume_1", "kombu-5.7", cpu=2.5),
+    ClientGoal("consume_1", "py-amqp", rate=1.2),
+    ClientGoal("consume_100", "kombu-5.7", cpu=5),
+    ClientGoal("consume_100", "kombu-5.7", rate=2.5),
+    ClientGoal("consume_100", "py-amqp", rate=2),
+    ClientGoal("confirm", "kombu-5.7", rate=4),
+    ClientGoal("confirm", "aio-pika", rate=1),
+    ClientGoal("roundtrip", "py-amqp", rate=1),
+)
+
+REDIS_JOBS = {
+    "publish": 5000,
+    "batch": 10000,
+    "consume_1": 4000,
+    "consume_10": 5000,
+    "consume_100": 10000,
+    "roundtrip": 2000,
+    "empty_get": 3000,
+    "bindings_10": 2000,
+    "bindings_10000": 2000,
+    "publish_64k": 1000,
+    "consume_64k": 1000,
+}
+
+REDIS_GOALS = (
+    ClientGoal("publish", "kombu-5.7", rate=4),
+    ClientGoal("publish", "kombu-5.7", cpu=5),
+    ClientGoal("publish", "redis-py", rate=1),
+    ClientGoal("batch", "kombu-5.7", rate=15),
+    ClientGoal("batch", "redis-py", rate=0.8),
+    ClientGoal("consume_1", "kombu-5.7", rate=3),
+    ClientGoal("consume_1", "redis-py", rate=0.6),
+    ClientGoal("consume_10", "kombu-5.7", rate=10),
+    ClientGoal("consume_10", "redis-py", rate=0.6),
+    ClientGoal("consume_100", "kombu-5.7", rate=15),
+    ClientGoal("consume_100", "redis-py", rate=0.7),
+    ClientGoal("roundtrip", "kombu-5.7", rate=2.3),
+    ClientGoal("roundtrip", "redis-py", rate=1 / 1.8),
+    ClientGoal("empty_get", "kombu-5.7", rate=3.5),
+    ClientGoal("empty_get", "redis-py", rate=1 / 1.8),
+    ClientGoal("bindings_10000", "kombu-5.7", rate=100),
+    ClientGoal("bindings_10000", "kombu", rate=1 / 1.3, other="bindings_10"),
+    ClientGoal("publish_64k", "kombu-5.7", rate=1.8),
+    ClientGoal("consume_64k", "kombu-5.7", rate=1.8),
 )

@@ -15,13 +15,19 @@ from collections import defaultdict
 from pathlib import Path
 
 import amqp_run
+import clients_run
 import pyperf
+import redis_run
 from fauxqs import running
-from goals import AMQP_JOBS, ROWS, SCENARIOS, Row
+from goals import ROWS, SCENARIOS, Row
 from processes import spawn
 
-#: Scenarios against a broker, ``amqp_publish`` and so on, by the clients' job.
-AMQP = {f"amqp_{job}": job for job in AMQP_JOBS}
+#: Scenarios against a broker, ``amqp_publish`` and so on: whose contest, and the clients' job.
+CONTESTS = {
+    f"{contest.name}_{job}": (contest, job)
+    for contest in (amqp_run.CONTEST, redis_run.CONTEST)
+    for job in contest.jobs
+}
 API = "from kombu import Connection, Exchange, Queue, Producer, Consumer, __version__"
 
 #: Samples by side and ``scenario.figure``.
@@ -32,7 +38,7 @@ def main() -> int:
     """The exit status: 1 when a goal is missed."""
     options = arguments()
     environments = {"old": options.old, "new": options.new, "floor": options.new, "peers": options.peers}
-    chosen = options.scenario or [*SCENARIOS, *AMQP]
+    chosen = options.scenario or [*SCENARIOS, *CONTESTS]
     for side in ("old", "new"):  # which also has the bytecode written
         code = f"{API}; print(__version__); Connection('memory://').connect()"
         print(f"{side}: kombu {spawn(environments[side], '-c', code).strip()}, {environments[side]}")
@@ -46,24 +52,34 @@ def main() -> int:
     table = [compared(row, medians) for row in ROWS if ("new", row.figure) in medians]
     if table:
         show(table)
-    jobs = [AMQP[name] for name in chosen if name in AMQP]
-    amqp = amqp_run.compare(environments, jobs, options.rounds, options.amqp) if jobs else {"goals": []}
+    contests = {}
+    for contest, url in ((amqp_run.CONTEST, options.amqp), (redis_run.CONTEST, options.redis)):
+        jobs = [CONTESTS[name][1] for name in chosen if name in CONTESTS and CONTESTS[name][0] is contest]
+        if jobs:
+            contests[contest.name] = clients_run.compare(contest, environments, jobs, options.rounds, url)
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"\nmedians of {options.rounds} processes each; load average {load} on {os.cpu_count()} CPUs")
     if options.json:
         Path(options.json).write_text(
-            json.dumps({"rows": table, "samples": nested(samples), "amqp": amqp}, indent=1)
+            json.dumps({"rows": table, "samples": nested(samples), **contests}, indent=1)
         )
     for side in ("old", "new") if options.pyperf else ():
         suite(samples, side).dump(f"{options.pyperf}-{side}.json", replace=True)
-    return int(any(row["met"] is False for row in [*table, *amqp["goals"]]))
+    return int(
+        any(
+            row["met"] is False
+            for row in [*table, *(goal for found in contests.values() for goal in found["goals"])]
+        )
+    )
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="This tree against Kombu 5.7, in one run."
     )
-    parser.add_argument("scenario", nargs="*", help=f"which; default: all of {' '.join([*SCENARIOS, *AMQP])}")
+    parser.add_argument(
+        "scenario", nargs="*", help=f"which; default: all of {' '.join([*SCENARIOS, *CONTESTS])}"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="processes for each side and scenario (7)")
     parser.add_argument("--json", metavar="FILE", help="write the table and all samples there")
     parser.add_argument(
@@ -71,13 +87,16 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--old", default=sys.executable, help="interpreter that has kombu 5.7")
     parser.add_argument("--new", default=sys.executable, help="interpreter that has this tree")
-    parser.add_argument("--peers", default=sys.executable, help="interpreter that has the other AMQP clients")
+    parser.add_argument("--peers", default=sys.executable, help="interpreter that has the other clients")
     parser.add_argument("--amqp", metavar="URL", help="a broker to measure with; default: a private RabbitMQ")
+    parser.add_argument(
+        "--redis", metavar="URL", help="a server to measure with, which is emptied; default: a private one"
+    )
     parser.add_argument("--fauxqs", type=Path, default=Path(".bench/fauxqs"), help="where fauxqs is installed")
     options = parser.parse_args()
-    unknown = set(options.scenario) - {*SCENARIOS, *AMQP}
+    unknown = set(options.scenario) - {*SCENARIOS, *CONTESTS}
     if unknown:
-        parser.error(f"no scenario {' '.join(unknown)}: there are {' '.join([*SCENARIOS, *AMQP])}")
+        parser.error(f"no scenario {' '.join(unknown)}: there are {' '.join([*SCENARIOS, *CONTESTS])}")
     return options
 
 

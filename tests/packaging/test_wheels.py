@@ -108,6 +108,17 @@ def test_lower_bounds_without_ceilings_and_plugins_need_only_core_of_ours(
             assert ours == {"kombu-core"}
 
 
+def test_the_oldest_drivers_are_the_ones_tested(projects: dict[str, Any]) -> None:
+    wanted = {
+        needed.replace(">=", "==")
+        for project in projects.values()
+        for needed in project["project"]["dependencies"]
+        if not needed.startswith(("kombu", "importlib-metadata"))
+    }
+    lines = (ROOT / "tests" / "oldest.txt").read_text().splitlines()
+    assert {line for line in lines if not line.startswith("#")} == wanted
+
+
 def test_the_umbrella_brings_only_distributions_that_exist(
     metadata: dict[str, Message], projects: dict[str, Any]
 ) -> None:

@@ -53,7 +53,8 @@ def test_nothing_is_lost_by_broken_connections(
         load.stop()
     assert len(load.publisher.confirmed) > faults
     (early_files, early_memory), (late_files, late_memory) = marks[0], marks[-1]
-    assert late_files <= early_files + 4
+    # (a consumer that never had to wait has neither the socket for that nor the pipe, and the proxy two sockets less)
+    assert late_files <= early_files + 8
     assert late_memory <= early_memory + 30_000_000
 
 

@@ -80,9 +80,10 @@ def test_what_the_parent_holds_stays_its_own(redis_url: str, redis_client: Any) 
         while len(got) < 3:
             connection.drain_events(timeout=5)
 
-        # When: a child closes what it inherited, and another lets it be collected
-        in_child(connection.release)
-        in_child(lambda: None)
+        # When: children close what they inherited, or let it be collected
+        channel, transport = consumer.channel, connection.transport
+        for end in (connection.release, channel.close, lambda: transport.close_connection(transport), lambda: None):
+            in_child(end)
         sleep(1.5)
         # Then
         bodies = [message.payload for message in got]

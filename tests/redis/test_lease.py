@@ -96,6 +96,16 @@ def test_a_long_lease_ends_with_the_process_that_closes_properly(redis_url: str)
             assert heir.get(timeout=1).payload == "hello"
 
 
+def test_an_acknowledgement_leaves_soon_though_the_next_task_takes_long(fleet: Fleet, redis_client: Any) -> None:
+    # Given: both were claimed together
+    publisher = fleet.start()
+    publisher.ask("publish", bodies=[1, 2], key="q")
+    worker = fleet.start(lease=30).consume("q", then="sleep", seconds=30, quick=1, prefetch=2)
+    worker.wait_for("got", 2)
+    # Then
+    until(lambda: delivered(redis_client) == [2], 1, "the first is acknowledged")
+
+
 DEAD = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
 
 

@@ -41,7 +41,7 @@ def test_open_publish_close(redis_victim: RedisServer, request: pytest.FixtureRe
     (files, clients, resident), (files_after, clients_after, resident_after) = marks
     assert files_after <= files + 1
     assert clients_after <= clients + 1
-    assert resident_after <= resident + 5_000_000
+    assert resident_after <= resident + 10_000_000  # (it stops growing after some thousand)
     assert admin.llen("q") == count
 
 
@@ -122,19 +122,15 @@ def test_a_server_that_closes_idle_connections(
 def test_killed_control_clients_leave_nothing(
     make_fleet: Callable[..., Fleet], redis_url: str, redis_client: Any, request: pytest.FixtureRequest
 ) -> None:
-    # Given: the application's own keys, and some clients before
+    # Given: the application's own keys
     count = max(20, request.config.getoption("--opens") // 10)
     fleet = make_fleet(redis_url, lease=1)
     node = fleet.start().tell("serve", name="node")
     node.wait_for("serving")
     fleet.start().ask("multi_call", method="ping")
     sleep(0.5)
-    before = set(redis_client.keys())
+    before = set(redis_client.keys()) | {b"_kombu.sweeper"}
     # When
     fleet.start().tell("control", count=count, expires=2).wait_for("killed", count, 600)
     # Then
-    until(lambda: len(redis_client.keys()) <= len(before) + 1, 15, "what they left is gone")
-    left = set(redis_client.keys()) - before
-    assert all(redis_client.ttl(key) > 0 for key in left), left
-    bindings = redis_client.smembers("_kombu.binding.reply.control.pidbox")
-    assert len(bindings) <= 2
+    until(lambda: set(redis_client.keys()) <= before, 15, "what they left is gone")

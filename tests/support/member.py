@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from itertools import count
 from threading import Thread
 from time import monotonic, sleep
 
@@ -75,8 +76,12 @@ class Member:
                 while channel.queue_declare(queue=queue, passive=True).message_count > BACKLOG:
                     sleep(0.01)
 
-    def consume(self, queues, prefetch=0, then="ack", seconds=0.0, connection=None, **options):
-        """Consume for ever; ``then`` is ack, hold, reject, requeue, sleep, compute or spin (these three ack after)."""
+    def consume(self, queues, prefetch=0, then="ack", seconds=0.0, quick=0, connection=None, **options):
+        """Consume for ever; ``then`` is ack, hold, reject, requeue, sleep, compute or spin.
+
+        The last three acknowledge after so many seconds, except the first ``quick`` messages, which they do at once.
+        """
+        number = count()
         connection = connection or self.connection
         channel = connection.channel()
         consumer = Consumer(channel, [entity(spec) for spec in queues], auto_declare=True, **options)
@@ -95,7 +100,7 @@ class Member:
             )
             if options.get("no_ack") or then == "hold":
                 return
-            if then in ("sleep", "compute", "spin"):
+            if then in ("sleep", "compute", "spin") and next(number) >= quick:
                 work(then, seconds)
             if then in ("reject", "requeue"):
                 getattr(message, then)()
@@ -147,6 +152,8 @@ class Member:
 
     def control(self, count, expires):
         """Ask "who is there" from as many processes, each killed while it waits for answers."""
+        with self.connection:  # (which imports what children need, once)
+            Mailbox("control", "fanout")(self.connection).abcast("ping")
         for number in range(count):
             ready, done = os.pipe()
             child = os.fork()

@@ -279,7 +279,6 @@ class Producer:
             or timeout is not None
             or delay is not None
             or confirm_timeout is not None
-            or self._batches
             or (default.name and self.auto_declare and not self._is_declared(default))
         ):
             parts = (body, priority, content_type, content_encoding, headers, properties)
@@ -289,8 +288,14 @@ class Producer:
             if confirm_timeout is not None:
                 options["confirm_timeout"] = confirm_timeout
             return self._publish(parts, name, routing_key, options, declare, retry, retry_policy, timeout)
+        message = channel.prepare_message(body, priority, content_type, content_encoding, headers, properties)
+        if self._batches:
+            buffer = self._batches.get(get_ident())
+            if buffer is not None:
+                options = {"mandatory": mandatory, "immediate": immediate}
+                return buffer.add(channel, message, name, routing_key, options)
         return channel.basic_publish(
-            channel.prepare_message(body, priority, content_type, content_encoding, headers, properties),
+            message,
             exchange=name,
             routing_key=routing_key,
             mandatory=mandatory,

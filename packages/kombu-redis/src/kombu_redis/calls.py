@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kombu.log import get_logger
 from kombu.utils.uuid import uuid
 
+from .errors import Unavailable
 from .outlet import bulk
 from .replies import Parser
 from .scripts import Script
@@ -69,6 +70,10 @@ class Calls:
         self._own = f"{uuid()}."
         self._calls = count(1).__next__
         self._acks: deque[str] = deque()
+        #: Acknowledgements that were sent and not answered yet: the session of the client they were sent in, and tags.
+        self._sent: dict[object, tuple[int, list[str]]] = {}
+        #: How many of those that wait have been sent before: the server may not know them any more.
+        self._repeated = 0
         self._ack_heads = bulk(keys.unacked("")), bulk(keys.unacked_index(""))
         #: Called with how many acknowledgements of how many came too late.
         self.on_late_ack: Callable[[int, int], object] = _log_late_ack
@@ -85,6 +90,8 @@ class Calls:
     def _request(self, packed: bytes) -> Any:
         client = self._client
         with client.lock:
+            if self._sent:
+                self._recall()
             if self._acks:
                 client.buffer(*self._pack_acks())
             return client.request(packed)
@@ -98,26 +105,47 @@ class Calls:
     def flush(self) -> None:
         """Send the acknowledgements that wait; their replies are read later."""
         with self._client.lock:
+            if self._sent:
+                self._recall()
             if self._acks:
                 self._client.write(*self._pack_acks())
 
-    def forget(self) -> None:
-        """In a forked child: what waits here is the parent's."""
-        self._acks = deque()
+    def confirm(self) -> None:
+        """Read the answers to acknowledgements, after which it is known which ones have to be sent again."""
+        if self._sent:
+            self._client.flush()
+
+    def _recall(self) -> None:
+        """What got no answer before the connection was lost is sent again: doing it twice does no harm."""
+        client = self._client
+        for check, (session, tags) in list(self._sent.items()):
+            if session != client.connects or not client.connected:
+                del self._sent[check]
+                self._repeat(tags)
+
+    def _repeat(self, tags: list[str]) -> None:
+        self._repeated += len(tags)
+        self._acks.extend(tags)
 
     def _pack_acks(self) -> tuple[bytes, int, Callable[[list[Any]], object]]:
+        self._client.connect()  # (so that it is known which session they are sent in)
         acks = self._acks
         asked = len(acks)
+        repeated, self._repeated = self._repeated, 0
         tags = [acks.popleft() for _ in range(asked)]  # other threads may append meanwhile
 
         def check(replies: list[Any]) -> None:
+            self._sent.pop(check, None)
             for reply in replies:
                 if isinstance(reply, Exception):
                     self._client.on_late_error(reply)
+                    if isinstance(reply, Unavailable):
+                        self._repeat(tags)
                     return
-            if replies[0] < asked:
+            if replies[0] < asked - repeated:
                 self.on_late_ack(asked - replies[0], asked)
 
+        self._sent[check] = self._client.connects, tags
         # The message first: an index entry without one is removed by whoever finds it.
         names = b"".join([b"$%d\r\n%b\r\n" % (len(data), data) for data in [tag.encode() for tag in tags]])
         unacked, index = self._ack_heads

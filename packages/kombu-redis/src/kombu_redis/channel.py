@@ -58,8 +58,25 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
         """Cancel the consumers and give back what they did not settle; in a forked child nothing of that."""
         if self.connection.is_inherited:
             self.closed = True
-        else:
+            return
+        try:
             super().close()
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        """Closing failed half way: what is held comes back by itself, when its lease ends."""
+        self.closed = True
+        for subscription in self._consumers.values():
+            self.connection.unsubscribe(subscription)
+            for message in subscription.fetched:
+                self.connection.let_lapse(message)
+        self._consumers.clear()
+        for tag in list(self.qos.unacked):
+            delivery = self.qos.settle(tag)
+            if delivery is not None:
+                self.connection.let_lapse(delivery[1])
 
     # -- messages to consumers -----------------------------------------------------------------------------
 
@@ -81,7 +98,10 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
         if not (fetched or broadcasts) or not self.has_room(subscription):
             return None
         while fetched or broadcasts:
-            message: dict[str, Any] = fetched.pop() if fetched else broadcasts.popleft()  # type: ignore[union-attr]
+            try:
+                message: dict[str, Any] = fetched.pop() if fetched else broadcasts.popleft()  # type: ignore[union-attr]
+            except IndexError:  # given back by another thread, which cancels the consumer
+                break
             properties = message["properties"]
             if "expires_at" not in properties or not policy.is_expired(properties, time()):
                 return message
@@ -140,13 +160,18 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
             if not policy.is_expired(message["properties"], time()):
                 break
             self._discard(queue, message, "expired")
+        try:
+            left = self._size(queue)
+        except BaseException:
+            self.connection.let_lapse(message)  # nobody was given it
+            raise
         tag = self._next_tag()
         if no_ack:
             self._ack(queue, message)
         else:
             self.qos.add(tag, queue, message, None)
         made = self.Message(message, self, tag)
-        made.delivery_info["message_count"] = self._size(queue)
+        made.delivery_info["message_count"] = left
         return made
 
     def _settle_due(self) -> None:

@@ -10,18 +10,44 @@ from base64 import b64encode
 from collections import deque
 from hashlib import sha1
 from json import JSONDecoder, loads
-from typing import Any, NamedTuple
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kombu.utils import json
 
-__all__ = ("LEASE", "RAW", "Lease", "Places", "read_envelope", "split_entry", "undecodable", "write_payload")
+from .replies import Unreadable
+
+if TYPE_CHECKING:
+    from .replies import Leased
+
+__all__ = (
+    "LEASE",
+    "RAW",
+    "Lease",
+    "Places",
+    "Verbatim",
+    "envelope_of",
+    "read_envelope",
+    "split_entry",
+    "undecodable",
+    "write_payload",
+)
 
 #: Where an envelope has its :class:`Lease`.
 LEASE = "lease"
 #: In the envelope of a payload that could not be read: the error.
 RAW = "raw"
 
+#: Properties that are numbers.
+STAMPS = ("expires_at", "delivery_count", "priority")
+
 _DECODER = JSONDecoder()
+
+
+class Verbatim(str):
+    """Text that stands in JSON as it is, such as base64: nobody has to look for what needs an escape."""
+
+    __slots__ = ()
 
 
 class Lease(NamedTuple):
@@ -55,7 +81,8 @@ class Places:
 def read_envelope(data: Any) -> dict[str, Any]:
     """The envelope, checked: :exc:`ValueError` when the data is something else.
 
-    What other programs leave out is filled in: only ``body`` and ``properties`` have to be there.
+    What other programs leave out is filled in: only ``body`` and ``properties`` have to be there. Stamps that are no
+    numbers say nothing, and are dropped.
     """
     if type(data) is not dict:
         raise ValueError(f"a message is a JSON object, not {type(data).__name__}")
@@ -64,10 +91,29 @@ def read_envelope(data: Any) -> dict[str, Any]:
         raise ValueError(
             "a message has a body and properties: this object was written by something else than kombu"
         )
+    for name in STAMPS:
+        if name in properties:
+            value = properties[name]
+            if value.__class__ is not int and value is not None and not _is_finite(value):
+                del properties[name]
     data.setdefault("headers", None)
     data.setdefault("content-type", None)
     data.setdefault("content-encoding", None)
     return data
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and isfinite(value)
+
+
+def envelope_of(leased: Leased | Unreadable) -> dict[str, Any]:
+    """The envelope of what was claimed, or that of :func:`undecodable`."""
+    if isinstance(leased, Unreadable):
+        return undecodable(leased.payload, leased.queue, leased.error)
+    try:
+        return read_envelope(leased.message)
+    except ValueError as exc:
+        return undecodable(json.dumps(leased.message).encode(), leased.queue, exc)
 
 
 def undecodable(payload: bytes, queue: str, error: Exception) -> dict[str, Any]:
@@ -89,6 +135,11 @@ def write_payload(message: dict[str, Any]) -> bytes:
     """The payload for an envelope."""
     if LEASE in message:
         message = {name: value for name, value in message.items() if name not in (LEASE, RAW)}
+    body = message["body"]
+    if body.__class__ is Verbatim:
+        rest = message.copy()
+        del rest["body"]
+        return b'{"body": "%b", %b' % (body.encode(), json.dumps(rest)[1:].encode())
     text: str = json.dumps(message)
     return text.encode()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from kombu.log import get_logger
 from kombu.utils.deadline import grace_scope
@@ -25,54 +26,70 @@ class Keeper:
     """Ticks for one connection while that holds messages, consumers or temporary queues.
 
     It uses the connection's command socket between the requests of other threads, so it costs no socket. Errors are
-    logged: the thread that uses the connection meets them as well, and a later tick tries again.
+    logged: the thread that uses the connection meets them as well, and a later tick tries again. A connection that
+    nobody refers to any more is not kept alive: its thread ends, and so do its leases.
     """
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+        self._transport = ref(transport)
+        self._name = f"kombu-redis-keeper-{transport.identity}"
+        self._interval = transport.options.lease / 3
+        self._patience = transport.patience
+        self._starting = Lock()
+        self._stopped = False
         self._thread: Thread | None = None
         self._end = Event()
         self._pid = 0
         self._renew_at = 0.0
 
     def start(self) -> None:
-        """Have the thread running; again after a fork."""
-        if self._thread is None or self._pid != os.getpid():
+        """Have the thread running; again after a fork, but not after :meth:`stop`."""
+        if self._thread is not None and self._pid == os.getpid():
+            return
+        with self._starting:
+            if self._stopped or (self._thread is not None and self._pid == os.getpid()):
+                return
             self._pid = os.getpid()
             self._end = Event()
             self._renew_at = monotonic() + self._interval
-            self._thread = Thread(
-                target=self._run,
-                args=(self._end,),
-                name=f"kombu-redis-keeper-{self._transport.identity}",
-                daemon=True,
-            )
+            arguments = ref(self), self._end, min(TICK, self._interval)
+            self._thread = Thread(target=_run, args=arguments, name=self._name, daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; it may be in the middle of a renewal, which does no harm."""
-        self._end.set()
-        self._thread = None
+        """End the thread, for good; it may be in the middle of a renewal, which does no harm."""
+        with self._starting:
+            self._stopped = True
+            self._end.set()
+            self._thread = None
 
-    @property
-    def _interval(self) -> float:
-        return self._transport.options.lease / 3
-
-    def _run(self, end: Event) -> None:
-        while not end.wait(min(TICK, self._interval)):
-            try:
-                with grace_scope(self._transport.patience):
-                    self.tick()
-            except Exception as exc:
-                if not end.is_set():
-                    logger.warning("Renewing leases failed, and is tried again: %r", exc)
+    def work(self, end: Event) -> None:
+        """One :meth:`tick`, whose errors are logged."""
+        try:
+            with grace_scope(self._patience):
+                self.tick()
+        except Exception as exc:
+            if not end.is_set():
+                logger.warning("Keeping what is held failed, and is tried again: %r", exc)
 
     def tick(self) -> None:
-        """Send acknowledgements that wait, and renew when a third of a lease is over."""
-        transport = self._transport
+        """See to acknowledgements that wait to be sent or answered, and renew when a third of a lease is over."""
+        transport = self._transport()
+        if transport is None:
+            return
         transport.store.flush()
+        transport.store.confirm()
         if monotonic() < self._renew_at:
             return
         # Not before it worked: a lease may be renewed twice after a failure before it ends.
         transport.renew()
         self._renew_at = monotonic() + self._interval
+
+
+def _run(reference: ref[Keeper], end: Event, pause: float) -> None:
+    while not end.wait(pause):
+        keeper = reference()
+        if keeper is None:
+            return
+        keeper.work(end)
+        del keeper

@@ -61,11 +61,15 @@ class Keys:
         In the old order the greatest of ``priority_steps`` that is not above it; in RabbitMQ's order the priority
         itself, at most ``max_priority``, and 0 in a queue without one.
         """
-        if not priority or priority < 0:
+        if not priority:
             return self._steps[0] if self._by_steps else 0
+        try:
+            number = int(priority)
+        except (TypeError, ValueError):
+            raise ValueError(f"the priority of a message is a whole number, not {priority!r}") from None
         if self._by_steps:
-            return self._steps[max(0, bisect(self._steps, priority) - 1)]
-        return min(priority, max_priority or 0)
+            return self._steps[max(0, bisect(self._steps, number) - 1)]
+        return max(0, min(number, max_priority or 0))
 
     def levels(self, queue: str, max_priority: int | None = None) -> list[str]:
         """All lists of a queue, in the order in which their messages are delivered."""

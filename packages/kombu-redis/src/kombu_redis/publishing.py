@@ -11,12 +11,14 @@ from kombu.exceptions import (
     MessageNacked,
     PreconditionFailed,
     RecoverableConnectionError,
+    UnsupportedCapability,
 )
 from kombu.log import get_logger
 from kombu.transport.virtual import envelope as wire
 from kombu.transport.virtual import policy
+from kombu.utils import json
 
-from .envelope import LEASE, Lease, write_payload
+from .envelope import LEASE, Lease, Verbatim, envelope_of, write_payload
 from .settling import SettleVerbs
 from .store import Limits, Outlet, Pushed, Target
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from kombu.transport.virtual.policy import QueuePolicy
 
     from .routes import Route
-    from .store import Leased
+    from .store import Leased, Unreadable
 
 __all__ = ("PublishVerbs",)
 
@@ -35,18 +37,25 @@ logger = get_logger(__name__)
 #: How often a publish follows a topology that changes under it.
 TRIES = 20
 
+#: Properties of a message that says nothing particular.
+COMMON = {"delivery_mode", "priority"}
+
 
 class Way:
     """A route with what is made of it once: what the envelopes say of it, and the packed outlets by priority."""
 
-    __slots__ = ("info", "outlets", "route", "stamps")
+    __slots__ = ("info", "outlets", "plain", "route", "stamps", "tails")
 
     def __init__(self, route: Route, exchange: str, routing_key: str) -> None:
         self.route = route
         self.info = {"exchange": exchange, "routing_key": routing_key}
         #: Whether a queue on it gives its messages a time to live.
         self.stamps = any(rules.message_ttl is not None for _, rules in route.queues)
+        #: Every message is one payload, unless it says more of itself.
+        self.plain = not self.stamps and len(route.queues) < 2
         self.outlets: dict[int | None, Outlet] = {}
+        #: Ends of payloads up to the delivery tag, by what they say.
+        self.tails: dict[tuple[Any, ...], bytes] = {}
 
 
 class PublishVerbs(SettleVerbs):
@@ -88,13 +97,14 @@ class PublishVerbs(SettleVerbs):
             return
         for _ in range(TRIES):
             way = self._way(message, exchange, routing_key)
-            self._seal(message, way.info)
             done = self._push(way, message, delay)
             if done.stale is None:
                 route = way.route
                 if not route.queues and route.fanout_channel is None:
+                    self._seal(message, way.info)
                     self._unroutable(message, exchange, routing_key, mandatory)
                 elif done.refused or done.dropped or done.unreadable:
+                    self._seal(message, way.info)
                     self._overflowed(route, message, done)
                 return
             self.connection.directory.refresh(way.route.checks)
@@ -116,11 +126,36 @@ class PublishVerbs(SettleVerbs):
         """As for any virtual channel; again, when the route turned out to be another."""
         properties = message["properties"]
         if "body_encoding" not in properties:
-            message["body"], properties["body_encoding"] = self.encode_body(
-                message["body"], self.body_encoding
-            )
+            body, encoding = self.encode_body(message["body"], self.body_encoding)
+            message["body"] = Verbatim(body) if encoding == "base64" else body
+            properties["body_encoding"] = encoding
         properties["delivery_info"] = info
         properties["delivery_tag"] = self._unique()
+
+    def _write(self, message: dict[str, Any], way: Way) -> bytes:
+        """The payload of a message as it goes this way; what many have in common is written once."""
+        properties = message["properties"]
+        if (
+            len(message) != 5
+            or message["headers"] != {}
+            or properties.keys() != COMMON
+            or self.body_encoding != "base64"
+        ):
+            self._seal(message, way.info)
+            return write_payload(message)
+        about = (message["content-type"], message["content-encoding"], *properties.items())
+        tail = way.tails.get(about)
+        if tail is None:
+            if len(way.tails) >= 64:
+                way.tails.clear()
+            rest = {
+                **message,
+                "properties": {**properties, "body_encoding": "base64", "delivery_info": way.info},
+            }
+            del rest["body"]
+            tail = way.tails[about] = json.dumps(rest)[1:-2].encode()
+        body = self.encode_body(message["body"], "base64")[0].encode()
+        return b'{"body": "%b", %b, "delivery_tag": "%b"}}' % (body, tail, self._unique().encode())
 
     # -- one message ---------------------------------------------------------------------------------------
 
@@ -129,12 +164,20 @@ class PublishVerbs(SettleVerbs):
         properties = message["properties"]
         store = self.connection.store
         outlet = self._outlet(way, properties.get("priority"))
-        for channel in route.more_channels:
-            self.connection.server.call("PUBLISH", channel, write_payload(message))
-        if not outlet.targets:
-            return store.push(outlet, () if route.fanout_channel is None else (write_payload(message),))
-        if delay is None and not way.stamps and "expiration" not in properties and len(route.queues) < 2:
-            return store.push(outlet, (write_payload(message),))
+        if delay is not None and not outlet.targets and route.fanout_channel is not None:
+            raise UnsupportedCapability(
+                f"a broadcast cannot be delayed: pub/sub, which fanout exchange {way.info['exchange']!r} uses, "
+                f"keeps nothing; queues that are bound with the option fanout='queue' can have it later"
+            )
+        one = not outlet.targets or (way.plain and delay is None and "expiration" not in properties)
+        if one or route.more_channels:
+            payload = self._write(message, way)
+            for channel in route.more_channels:
+                self.connection.server.call("PUBLISH", channel, payload)
+            if one:
+                anywhere = outlet.targets or route.fanout_channel is not None
+                return store.push(outlet, (payload,) if anywhere else ())
+        self._seal(message, way.info)
         now = time()
         payloads, stamps = self._copies(route, message, now if delay is None else now + delay)
         if delay is not None:
@@ -189,7 +232,7 @@ class PublishVerbs(SettleVerbs):
         Raises:
             MessageNacked: at least one queue is full.
         """
-        for dropped in done.dropped:
+        for dropped in done.gave_way:
             self._discard(dropped.queue, held(dropped), "maxlen")
         if not done.refused:
             return
@@ -209,7 +252,7 @@ class PublishVerbs(SettleVerbs):
             return
         store, rules = self.connection.store, spec.policy
         target = Target(queue, self.connection.keys.level(queue, 0), _limits(rules))
-        for dropped in store.push(store.outlet([target]), ()).dropped:
+        for dropped in store.push(store.outlet([target]), ()).gave_way:
             self._discard(queue, held(dropped), "maxlen")
 
     # -- several -------------------------------------------------------------------------------------------
@@ -250,13 +293,12 @@ class PublishVerbs(SettleVerbs):
             way = self._way(message, exchange, routing_key)
         except ChannelError:
             return None
-        if way.stamps or len(way.route.queues) != 1:
+        if not way.plain:
             return None
         outlet = self._outlet(way, properties.get("priority"))
-        if outlet.limited:
+        if outlet.limited or not outlet.targets:
             return None
-        self._seal(message, way.info)
-        return outlet, write_payload(message)
+        return outlet, self._write(message, way)
 
     def _publish_pending(
         self, pending: list[tuple[Outlet, list[bytes], list[tuple[Any, str, str, dict[str, Any]]]]]
@@ -285,9 +327,9 @@ class PublishVerbs(SettleVerbs):
         return ()
 
 
-def held(leased: Leased) -> dict[str, Any]:
+def held(leased: Leased | Unreadable) -> dict[str, Any]:
     """The envelope of a message this connection has a lease of."""
-    message = leased.message
+    message = envelope_of(leased)
     message[LEASE] = Lease(leased.tag, leased.level, 0, True)
     return message
 

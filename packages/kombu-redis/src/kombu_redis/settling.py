@@ -42,6 +42,7 @@ class QoS(virtual.QoS):
         for tag in list(self.unacked):
             delivery = self.settle(tag)
             if delivery is not None:
+                self.channel.connection.let_lapse(delivery[1])
                 by_queue.setdefault(delivery[0], []).append(delivery[1])
         for queue, messages in by_queue.items():
             self.channel.give_back(queue, messages)
@@ -92,23 +93,28 @@ class SettleVerbs(virtual.Channel):
         self.give_back(queue, [message])
 
     def _unfetch(self, subscription: Subscription) -> None:
-        fetched, subscription.fetched = subscription.fetched, []
-        self._move_back(subscription.queue, [(message, None) for message in reversed(fetched)])
+        fetched, messages = subscription.fetched, []
+        while fetched:  # one by one: the thread that drains may take some meanwhile
+            try:
+                messages.append(fetched.pop())
+            except IndexError:
+                break
+        self._move_back(subscription.queue, [(message, None) for message in messages])
 
     def _move_back(self, queue: str, messages: Sequence[tuple[dict[str, Any], bytes | None]]) -> None:
         """To the front of the list each came from, in their order; with a new payload or as it was."""
+        if not messages:
+            return
         entries = []
         places = self.connection.places(queue)
         for message, payload in messages:
             lease = message[LEASE]
-            self.connection.held.pop(lease.tag, None)
+            self.connection.let_lapse(message)
             expires_at = message["properties"].get("expires_at")
             behind = places.behind(lease.number)
             entries.append(
                 (lease.tag, Move(queue, lease.level, payload, expires_at, True, lease.declared, behind))
             )
-        if not entries:
-            return
         for message, payload in messages:
             if payload is not None:
                 places.note(message[LEASE].number, payload)
@@ -145,13 +151,12 @@ class SettleVerbs(virtual.Channel):
         if LEASE not in message:
             self._bury(queue, message, reason, rules)
             return
-        tag = message[LEASE].tag
+        self.connection.let_lapse(message)  # if what follows fails, it comes back
         moves = list(self._dead_letters(queue, message, reason, rules))
         if not moves:
             self._ack(queue, message)
             return
-        self.connection.held.pop(tag, None)
-        self._report_lost(self.connection.store.move(queue, [(tag, "", moves)]))
+        self._report_lost(self.connection.store.move(queue, [(message[LEASE].tag, "", moves)]))
         for move in moves:
             self._returned(move.queue)
 
@@ -161,6 +166,10 @@ class SettleVerbs(virtual.Channel):
         if dead is None:
             return
         exchange, routing_key, letter = dead
+        names, _ = self._route_letter(exchange, routing_key, letter)
+        if any(policy.goes_in_circles(letter, name) for name in names):
+            logger.warning("Dead letter (%s) of queue %r is dropped: it would go in circles", reason, queue)
+            return
         try:
             self._publish(letter, exchange, routing_key, False, None)
         except (NotFound, MessageNacked) as exc:
@@ -176,9 +185,9 @@ class SettleVerbs(virtual.Channel):
         if dead is None:
             return
         exchange, routing_key, letter = dead
-        names, channel = self._route_letter(exchange, routing_key, letter)
+        names, channels = self._route_letter(exchange, routing_key, letter)
         names = [name for name in names if reason == "rejected" or not policy.goes_in_circles(letter, name)]
-        if not names and channel is None:
+        if not names and not channels:
             logger.warning(
                 "Dead letter (%s) of queue %r is dropped: exchange %r with key %r leads to no queue",
                 reason,
@@ -188,7 +197,7 @@ class SettleVerbs(virtual.Channel):
             )
             return
         self._seal(letter, {"exchange": exchange, "routing_key": routing_key})
-        if channel is not None:
+        for channel in channels:
             self.connection.server.call("PUBLISH", channel, write_payload(letter))
         for name in names:
             yield self._letter_to(name, wire.another(letter), now)
@@ -207,23 +216,25 @@ class SettleVerbs(virtual.Channel):
 
     def _route_letter(
         self, exchange: str, routing_key: str, letter: dict[str, Any]
-    ) -> tuple[list[str], str | None]:
-        """The queues for a dead letter, and the pub/sub channel; asked of the server, since nothing checks it later."""
+    ) -> tuple[list[str], list[str]]:
+        """The queues for a dead letter, and pub/sub channels; asked of the server, since nothing checks it later."""
         directory = self.connection.directory
         try:
             directory.load_exchange(exchange)
             route = directory.route(exchange, routing_key, letter["headers"])
         except NotFound:
-            return [], None
-        return [name for name, _ in route.queues], route.fanout_channel
+            return [], []
+        names = [name for name, _ in route.queues]
+        directory.load_queue(*names)
+        channels = [] if route.fanout_channel is None else [route.fanout_channel, *route.more_channels]
+        return names, channels
 
     def _set_aside(self, queue: str, message: dict[str, Any]) -> None:
         """Keep what nobody can make use of, byte by byte, where a person finds it."""
         if LEASE not in message:
             return
-        tag = message[LEASE].tag
-        self.connection.held.pop(tag, None)
-        self.connection.store.set_aside(queue, [tag])
+        self.connection.let_lapse(message)
+        self.connection.store.set_aside(queue, [message[LEASE].tag])
         logger.error(
             "Message of queue %r is set aside: it is the last element of the list %r",
             queue,

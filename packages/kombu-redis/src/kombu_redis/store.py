@@ -54,6 +54,11 @@ class Pushed(NamedTuple):
     #: How many gave way and are gone.
     lost: int = 0
 
+    @property
+    def gave_way(self) -> list[Leased | Unreadable]:
+        """What had to, readable or not."""
+        return [*self.dropped, *self.unreadable]
+
 
 DONE = Pushed()
 

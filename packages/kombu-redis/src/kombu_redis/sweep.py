@@ -23,6 +23,8 @@ from .store import Move
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kombu.transport.virtual.policy import QueuePolicy
+
     from .channel import Channel
     from .store import Due
     from .transport import Transport
@@ -71,10 +73,10 @@ class Sweep:
         queues = store.due_to_expire()
         directory.load_queue(*queues)
         for queue in queues:
-            messages, unreadable = store.expire(queue, channel._max_priority(queue))
-            for leased in messages:
+            for leased in store.expire(queue, channel._max_priority(queue))[
+                0
+            ]:  # (unreadable ones never expire)
                 channel._discard(queue, held(leased), "expired")
-            store.set_aside(queue, [one.tag for one in unreadable])
 
     # -- ended leases --------------------------------------------------------------------------------------
 
@@ -96,10 +98,17 @@ class Sweep:
         count = policy.count_delivery(message)
         directory = self._transport.directory
         directory.load_exchange(exchange)
+        queues: Sequence[tuple[str, QueuePolicy]] = ()
         try:
-            queues = directory.route(exchange, routing_key, message["headers"]).queues
+            queues, _, channel_name, *_ = directory.route(exchange, routing_key, message["headers"])
+            if not queues and channel_name is not None:
+                return []  # a broadcast: nobody but who is gone was to have this copy
         except NotFound:
-            # (an old consumer's, and its exchange is gone: the routing key is the best there is)
+            pass
+        if not queues:
+            # (an old consumer's, and its exchange or binding is gone: the routing key is the best there is)
+            if not routing_key:
+                raise LookupError(f"exchange {exchange!r} leads to no queue")
             queues = ((routing_key, PLAIN),)
         moves: list[Move] = []
         for queue, rules in queues:
@@ -119,13 +128,13 @@ class Sweep:
         except ValueError:
             exchange = queue = None
         if queue and exchange == "":
-            return Move(queue, keys.queue(queue), payload)
+            return Move(queue, keys.level(queue, keys.step(0)), payload)
         logger.error(
             "Message %s, whose consumer is gone, cannot be read and is set aside: %s", due.tag, error
         )
         return Move("unacked", keys.undecodable("unacked"), due.value, front=False)
 
-    def _back(self, queue: str, rules: Any, message: dict[str, Any]) -> Move:
+    def _back(self, queue: str, rules: QueuePolicy, message: dict[str, Any]) -> Move:
         keys = self._transport.keys
         properties = message["properties"]
         level = keys.level(queue, keys.step(properties.get("priority"), rules.max_priority))

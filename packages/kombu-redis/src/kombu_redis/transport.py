@@ -19,11 +19,12 @@ from .calls import MOST
 from .channel import Channel
 from .client import Client
 from .directory import Directory
-from .envelope import LEASE, Lease, Places, read_envelope, undecodable
+from .envelope import LEASE, Lease, Places, envelope_of, read_envelope
 from .errors import get_redis_error_classes
 from .fanout import Broadcasts
 from .keeper import Keeper
 from .keys import Keys
+from .looping import Looping
 from .options import Options
 from .store import Source, Store
 from .sweep import Sweep
@@ -47,7 +48,7 @@ CLOSING = 2.0
 TRIES = 5
 
 
-class Transport(virtual.Transport):
+class Transport(Looping):
     """``redis://``, ``rediss://``, ``redis+socket://``, ``valkey://``, ``valkeys://``.
 
     The object is the connection. Threads may publish and settle on it at the same time; one at a time drains it.
@@ -100,11 +101,7 @@ class Transport(virtual.Transport):
         self.waiter = Waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
         self.sweep = Sweep(self)
-        #: The last look found nothing, and nothing has changed since: no need to look again before being woken.
-        self.idle = False
         self._pid = getpid()
-        self._loop: Any = None
-        self._watched: set[int] = set()
 
     def open_client(self, use: str = "") -> Client:
         """One more socket to the same server, not connected yet; ``use`` is added to its ``client_name``."""
@@ -173,6 +170,12 @@ class Transport(virtual.Transport):
                     "The lease of message %s ended before it was renewed: it may be delivered twice", tag
                 )
 
+    def let_lapse(self, message: dict[str, Any]) -> None:
+        """Renew the lease of a message no longer: unless it is settled now, it comes back by itself."""
+        lease = message.get(LEASE)
+        if lease is not None:
+            self.held.pop(lease.tag, None)
+
     # -- messages to consumers -----------------------------------------------------------------------------
 
     def decode(self, payload: bytes | str) -> dict[str, Any]:
@@ -182,24 +185,38 @@ class Transport(virtual.Transport):
     def fetch(self) -> bool:
         """Claim messages for all consumers that have room, in one round trip; read broadcasts now and then."""
         heard = self.broadcasts.look()
-        wanting = [
-            (subscription, room)
-            for subscription in self._in_turn()
-            if (room := subscription.channel.room(subscription)) > 0
-        ]
-        self.idle = not (wanting and self._claim(wanting))
-        return heard or not self.idle
+        self.idle = True  # until something is found, or another thread calls wake()
+        everybody: list[tuple[Subscription, int]] = []
+        found = False
+        for channel, consumers in self._by_channel().items():
+            wanting = [(each, room) for each in consumers if (room := channel.room(each)) > 0]
+            if wanting and channel.qos.limit:
+                # (its consumers share the room, so it cannot be given to each before it is known who has messages)
+                found |= self._claim(wanting, wanting[0][1])
+            else:
+                everybody += wanting
+        if everybody:
+            found |= self._claim(everybody)
+        if found:
+            self.idle = False
+        return heard or found
+
+    def _by_channel(self) -> dict[Any, list[Subscription]]:
+        grouped: dict[Any, list[Subscription]] = {}
+        for subscription in self._in_turn():
+            grouped.setdefault(subscription.channel, []).append(subscription)
+        return grouped
 
     def _in_turn(self) -> list[Subscription]:
         """The consumers, the one whose turn is next first."""
         known, turn = self._subscriptions, self._turn
         return [*known[turn:], *known[:turn]]
 
-    def _claim(self, wanting: list[tuple[Subscription, int]]) -> bool:
+    def _claim(self, wanting: list[tuple[Subscription, int]], limit: int = MOST) -> bool:
         rooms: dict[str, int] = {}
         for subscription, room in wanting:
             rooms[subscription.queue] = rooms.get(subscription.queue, 0) + room
-        found = self.take_from(list(rooms.items()))
+        found = self.take_from(list(rooms.items()), limit)
         for messages, queue in zip(found, rooms, strict=True):
             takers = [(taker, room) for taker, room in wanting if taker.queue == queue]
             if messages is None:
@@ -207,27 +224,50 @@ class Transport(virtual.Transport):
                     taker.cancelled = True
             elif messages:
                 share_out(messages, takers)
+                for taker, _ in takers:
+                    if taker not in self._subscriptions:  # cancelled meanwhile by another thread
+                        taker.channel._unfetch(taker)
         return any(messages is None or messages for messages in found)
 
-    def take_from(self, wants: Sequence[tuple[str, int]]) -> list[list[dict[str, Any]] | None]:
-        """Claim messages: for each (queue, how many at most) the envelopes, oldest first; None if it is gone."""
+    def take_from(
+        self, wants: Sequence[tuple[str, int]], limit: int = MOST
+    ) -> list[list[dict[str, Any]] | None]:
+        """Claim messages, ``limit`` in all.
+
+        Returns: for each (queue, how many at most) the envelopes, oldest first; None if it is gone.
+        """
         found: dict[str, list[dict[str, Any]] | None] = {queue: [] for queue, _ in wants}
+        try:
+            self._take_from(wants, limit, found)
+        except BaseException:
+            for messages in found.values():
+                for message in messages or ():
+                    self.let_lapse(message)
+            raise
+        return list(found.values())
+
+    def _take_from(
+        self,
+        wants: Sequence[tuple[str, int]],
+        limit: int,
+        found: dict[str, list[dict[str, Any]] | None],
+    ) -> None:
         for _ in range(TRIES):
             sources = tuple(self._source(queue) for queue, _ in wants)
             with self.lock:
                 first = self._number
                 # A claim that fails may have been carried out: a tag must never stand for two messages.
                 self._number += MOST
-                claimed = self.store.claim(sources, [room for _, room in wants], self._prefix, first)
+                claimed = self.store.claim(
+                    sources, [room for _, room in wants], self._prefix, first, limit=limit
+                )
                 self._number = claimed.next
             for leased in claimed.messages:
                 self.held[leased.tag] = None
                 found[leased.queue].append(self._envelope(leased))  # type: ignore[union-attr]
             for bad in claimed.unreadable:
                 self.held[bad.tag] = None
-                message = undecodable(bad.payload, bad.queue, bad.error)
-                message[LEASE] = self._lease(bad)
-                found[bad.queue].append(message)  # type: ignore[union-attr]
+                found[bad.queue].append(self._envelope(bad))  # type: ignore[union-attr]
             if claimed.unreadable:
                 for messages in found.values():
                     (messages or []).sort(key=lambda message: message[LEASE].tag)
@@ -240,9 +280,9 @@ class Transport(virtual.Transport):
             gone = self.directory.revalidate(claimed.stale)
             found.update(dict.fromkeys(gone))
             wants = [(queue, room) for queue, room in wants if queue in claimed.stale and queue not in gone]
-            if not wants:
+            limit -= len(claimed.messages) + len(claimed.unreadable)
+            if not wants or limit <= 0:
                 break
-        return list(found.values())
 
     def _source(self, queue: str) -> Source:
         spec = self.state.queues.get(queue)
@@ -250,19 +290,12 @@ class Transport(virtual.Transport):
         counted = rules.max_length_bytes is not None
         return Source(queue, self.directory.declared(queue), rules.max_priority, counted)
 
-    def _envelope(self, leased: Leased) -> dict[str, Any]:
-        message = leased.message
-        try:
-            read_envelope(message)
-        except ValueError as exc:
-            message = undecodable(json.dumps(message).encode(), leased.queue, exc)
-        message[LEASE] = self._lease(leased)
-        return message
-
-    def _lease(self, leased: Leased | Unreadable) -> Lease:
+    def _envelope(self, leased: Leased | Unreadable) -> dict[str, Any]:
+        message = envelope_of(leased)
         self._order += 1
         declared = bool(self.directory.declared(leased.queue))
-        return Lease(leased.tag, leased.level, self._order, declared)
+        message[LEASE] = Lease(leased.tag, leased.level, self._order, declared)
+        return message
 
     def places(self, queue: str) -> Places:
         """Which of the queue's messages were given back last."""
@@ -289,46 +322,6 @@ class Transport(virtual.Transport):
         """A token was taken: when nobody here has room for that queue, somebody else gets it."""
         if token is not None and token not in {self.keys.wake(queue) for queue in self._wanted()}:
             self.store.pass_on(token)
-
-    def wake(self) -> None:
-        """Something changed, such as room for a delivery: end the sleep, from any thread."""
-        self.idle = False
-        if self.sleeping or self._loop is not None:
-            self.waiter.wake()
-
-    # -- in an event loop ------------------------------------------------------------------------------------
-
-    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        """Let the loop deliver: nobody needs to call ``drain_events`` any more."""
-        self._loop = loop
-        loop.on_tick.add(self.on_tick)
-
-    def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:
-        """Take everything out of the loop again."""
-        self._loop = None
-        loop.on_tick.discard(self.on_tick)
-        for fileno in self._watched:
-            loop.remove_reader(fileno)
-        self._watched.clear()
-
-    def on_tick(self) -> None:
-        """Before the loop sleeps: deliver what there is, then have it watch for more."""
-        if not self.idle or self.waiter.overdue:
-            while self._deliver_next():
-                pass
-        self.waiter.check()
-        self.waiter.ask(self._wanted())
-        filenos = set(self.waiter.filenos())
-        for fileno in self._watched - filenos:
-            self._loop.remove_reader(fileno)
-        for fileno in filenos - self._watched:
-            self._loop.add_reader(fileno, self.on_readable, fileno)
-        self._watched = filenos
-
-    def on_readable(self, *args: Any) -> None:
-        """The loop found a descriptor readable."""
-        self._note(self.waiter.read([args[0]]))
-        self.idle = False
 
     # -- fork ------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import select
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,8 @@ class Waiter:
         self._asked: frozenset[str] = frozenset()
         self._overdue = 0.0
         self._pipe: tuple[int, int] | None = None
+        self._piping = Lock()
+        self._closed = False
 
     # -- asking --------------------------------------------------------------------------------------------
 
@@ -71,8 +74,8 @@ class Waiter:
 
     def answered(self) -> str | None:
         """Read the answer to the BRPOP: the wake-up list whose token was taken, or None."""
+        self._asked = frozenset()  # also when the connection is lost
         reply = self._line.read()
-        self._asked = frozenset()
         if reply is None:
             return None
         key: str = reply[0].decode() if isinstance(reply[0], bytes) else reply[0]
@@ -107,7 +110,8 @@ class Waiter:
     def check(self) -> None:
         """Whether the server still answers; to be called now and then while nothing is readable."""
         if self._asked and monotonic() > self._overdue:
-            self.close()
+            self._asked = frozenset()
+            self._line.abandon()
             raise NoReply("the server did not answer a BRPOP in time: it is gone or stopped")
         self._broadcasts.check()
 
@@ -125,10 +129,13 @@ class Waiter:
 
     def wake(self) -> None:
         """End the sleep, from any thread."""
-        try:
-            os.write(self._pipe_ends()[1], b"\0")
-        except BlockingIOError:
-            pass  # full: it is awake already
+        with self._piping:  # or it could be closed, and the number be another file's
+            if self._closed:
+                return
+            try:
+                os.write(self._pipe_ends()[1], b"\0")
+            except BlockingIOError:
+                pass  # full: it is awake already
 
     def _pipe_ends(self) -> tuple[int, int]:
         if self._pipe is None:
@@ -149,13 +156,15 @@ class Waiter:
     # -- end -----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the sockets; a token under way is lost, which costs another consumer time only."""
+        """Close the sockets, for good; a token under way is lost, which costs another consumer time only."""
         self._asked = frozenset()
         if self._line is not None:
             self._line.close()
-        pipe, self._pipe = self._pipe, None
-        for end in pipe or ():
-            os.close(end)
+        with self._piping:
+            self._closed = True
+            pipe, self._pipe = self._pipe, None
+            for end in pipe or ():
+                os.close(end)
 
 
 def _drain(fileno: int) -> None:

@@ -8,7 +8,7 @@ the epoch) and ``delivery_count`` (earlier deliveries).
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from typing import Any
 
 from kombu import message as base
@@ -21,11 +21,11 @@ class Base64:
 
     def encode(self, s: str | bytes) -> str:
         """Bytes (text as UTF-8) to base64 text."""
-        return b64encode(s.encode() if isinstance(s, str) else s).decode("ascii")
+        return b2a_base64(s.encode() if isinstance(s, str) else s, newline=False).decode("ascii")
 
     def decode(self, s: str | bytes) -> bytes:
         """Base64 text to bytes."""
-        return b64decode(s)
+        return a2b_base64(s)
 
 
 def another(message: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""A connection in an event loop: the loop watches its descriptors, and each round delivers what there is."""
+
+from __future__ import annotations
+
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+from kombu.transport import virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .waiting import Waiter
+
+__all__ = ("Looping",)
+
+#: Messages delivered in one round at most.
+AT_A_TIME = 100
+
+
+class Looping(virtual.Transport):
+    """What the transport does for a :class:`kombu.asynchronous.Hub`, and how other threads wake it."""
+
+    waiter: Waiter
+    #: The last look found nothing, and nothing has changed since: no need to look again before being woken.
+    idle = False
+
+    _loop: Any = None
+    #: The thread of the loop.
+    _ticking = 0
+    #: Descriptors that the loop watches.
+    _watched: frozenset[int] = frozenset()
+
+    def wake(self) -> None:
+        """Something changed, such as room for a delivery: end the sleep, from any thread."""
+        self.idle = False
+        if self.sleeping and get_ident() != self._ticking:
+            self.waiter.wake()
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Let the loop deliver: nobody needs to call ``drain_events`` any more."""
+        self._loop = loop
+        loop.on_tick.add(self.on_tick)
+
+    def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:
+        """Take everything out of the loop again."""
+        self._loop, self._ticking, self.sleeping = None, 0, False
+        loop.on_tick.discard(self.on_tick)
+        self._watch_nothing(loop)
+
+    def on_tick(self) -> None:
+        """Before the loop sleeps: deliver what there is, then have it watch for more.
+
+        After :data:`AT_A_TIME` messages others have their turn.
+        """
+        loop = self._loop
+        if loop is None:
+            return  # unregistered in this very round
+        self._ticking, self.sleeping = get_ident(), False
+        try:
+            if not self.idle or self.waiter.overdue:
+                left = AT_A_TIME
+                while left and self._deliver_next():
+                    left -= 1
+                if not left:
+                    self.idle = False
+                    self.waiter.wake()
+            if self._loop is not None:  # (a callback may have closed the connection)
+                self._watch()
+                self.sleeping = True
+        except BaseException:
+            self._watch_nothing(loop)  # descriptors may have been closed, and be others' next
+            raise
+
+    def _watch(self) -> None:
+        self.waiter.check()
+        self.waiter.ask(self._wanted())
+        filenos = frozenset(self.waiter.filenos())
+        for fileno in self._watched - filenos:
+            self._loop.remove_reader(fileno)
+        for fileno in filenos - self._watched:
+            self._loop.add_reader(fileno, self.on_readable, fileno)
+        self._watched = filenos
+
+    def on_readable(self, *args: Any) -> None:
+        """The loop found a descriptor readable."""
+        self.idle = False
+        try:
+            self._note(self.waiter.read([args[0]]))
+        except BaseException:
+            self._watch_nothing(self._loop)
+            raise
+
+    def _watch_nothing(self, loop: Any) -> None:
+        for fileno in self._watched:
+            loop.remove_reader(fileno)
+        self._watched = frozenset()
+
+    # -- for the transport ---------------------------------------------------------------------------------
+
+    def _wanted(self) -> Iterable[str]:
+        raise NotImplementedError
+
+    def _note(self, token: str | None) -> None:
+        raise NotImplementedError
