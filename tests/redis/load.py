@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kombu import Connection, Consumer, Exchange, Queue
 from kombu.exceptions import BatchPublishError, OperationalError
 from kombu.mixins import ConsumerMixin
+from kombu.pidbox import Mailbox
 from tests.redis.wire import until
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ TASKS = Exchange("tasks", "direct")
 WORK = Queue("work", TASKS, "work")
 NEWS = Exchange("news", "fanout")
 INBOX = Queue("inbox", NEWS)
+#: (An exclusive queue is its connection's until the lease of that ends, so a broken one would be in the way.)
+CONTROL = Mailbox("control", "fanout", queue_exclusive=False)
 
 POLICY = {"interval_start": 0.02, "interval_step": 0.05, "interval_max": 0.2}
 
@@ -85,7 +88,7 @@ class Unlimited:
 
 
 class Program(ConsumerMixin):
-    """Acknowledges what it gets, and listens to what is told to everybody."""
+    """Acknowledges what it gets, listens to what is told to everybody, and answers when it is asked."""
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         self.connection = Connection(url, transport_options=options)
@@ -94,9 +97,12 @@ class Program(ConsumerMixin):
         self.heard = 0
 
     def get_consumers(self, make: Any, channel: Any) -> list[Consumer]:
+        handlers = {"ping": lambda state: "pong"}
+        node = CONTROL(self.connection).Node("program", channel=channel, handlers=handlers)
         return [
             make([WORK], on_message=self.on_message, prefetch_count=20),
             make([INBOX], on_message=self.on_news, no_ack=True),
+            node.Consumer(callbacks=[node.handle_message]),
         ]
 
     @property
@@ -138,6 +144,16 @@ class Running:
         except AssertionError as exc:
             numbers = f"{before=} {self.publisher.number=} {self.program.last=} {self.program.heard=}"
             raise AssertionError(f"{exc}: {numbers}") from None
+
+    def await_answer(self, seconds: float = 5) -> None:
+        """Ask who is there until the program answers."""
+
+        def answered() -> bool:
+            with self.publisher.connection.clone() as connection:
+                answers = CONTROL(connection).multi_call("ping", timeout=0.5, limit=1)
+                return bool(answers == [{"program": "pong"}])
+
+        until(answered, seconds, "an answer to a ping")
 
     def stop(self, seconds: float = 20) -> None:
         """Let the publisher end, and the other one receive all that was confirmed."""

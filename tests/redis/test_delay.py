@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tests.support.fleet import Fleet
     from tests.support.redis_server import RedisServer
 
-#: A message comes at most so many seconds after its time.
-LATE = 1.0
+#: A message comes at most so many seconds after its time, of which the last quarter is for a machine that is busy.
+LATE = 1.25
 
 
 @pytest.mark.timeout(1800)
@@ -80,10 +80,11 @@ def test_delayed_messages_survive_the_servers_end(
     consumer.kill()
     server.start()
     heir = fleet.start().consume({"name": "q", "exchange": "x", "key": "k"})
+    ready = monotonic()
     # Then
     assert sorted(heir.wait_for("acked", 20)) == bodies
     for at, then in zip(sorted(heir.all("at")), published, strict=True):
-        assert 2 - 0.05 < at - then < 2 + LATE
+        assert then + 2 - 0.05 < at < max(then + 2, ready) + LATE
 
 
 def test_each_comes_at_its_time(fleet: Fleet, redis_url: str) -> None:

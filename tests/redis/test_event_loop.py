@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threading import Timer
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -111,3 +111,23 @@ def test_a_loop_that_goes_on_after_the_waiting_socket_was_lost(redis_victim: Any
             while not got:
                 next(loop)
             assert monotonic() < began + 0.5
+
+
+def test_a_loop_that_was_busy_for_longer_than_an_answer_may_take(redis_url: str, hub: Hub) -> None:
+    # Given
+    got: list[Any] = []
+    with Connection(redis_url, transport_options={"socket_timeout": 0.2}) as connection:
+        with Consumer(
+            connection.channel(), [Queue("q")], on_message=lambda message: got.append(message.payload)
+        ):
+            connection.register_with_event_loop(hub)
+            loop = hub.create_loop()
+            hub.on_tick.add(lambda: hub.call_soon(str))  # (rounds do not sleep)
+            next(loop)
+            publish(redis_url, "new")
+            # When: somebody else uses the thread
+            sleep(1.3)
+            # Then: the answer has come, and is just not read yet
+            for _ in range(3):
+                next(loop)
+            assert got == ["new"]

@@ -184,3 +184,26 @@ def test_an_acknowledgement_that_got_no_answer_is_sent_again(redis_victim: Redis
         admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         # Then
         until(lambda: admin.hlen("unacked") == 1, 5, "the keeper has sent it")
+
+
+def test_what_a_lost_connection_had_is_free_at_once(redis_victim: RedisServer) -> None:
+    # Given: leases of half a minute, of a message, an exclusive consumer and an exclusive queue
+    queue, private = Queue("q"), Queue("private", exclusive=True)
+    with Connection(redis_victim.url) as connection:
+        publish(connection, queue)
+        channel = connection.channel()
+        private(channel).declare()
+        channel.basic_consume("q", exclusive=True, callback=lambda message: None)
+        connection.drain_events(timeout=5)
+        # When: as a proxy that was restarted would do
+        redis_victim.client().client_kill_filter(_type="normal", skipme=True)
+        with pytest.raises(connection.connection_errors):
+            connection.drain_events(timeout=5)
+        connection.ensure_connection(timeout=5)
+        # Then
+        channel = connection.channel()
+        private(channel).declare()
+        got: list[Any] = []
+        channel.basic_consume("q", exclusive=True, callback=got.append)
+        connection.drain_events(timeout=5)
+        assert len(got) == 1

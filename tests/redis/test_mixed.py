@@ -188,6 +188,18 @@ def test_a_living_old_consumer_is_left_alone_until_its_timeout(both: Callable[..
     assert not set(worker.all("acked")) & set(other.all("got"))
 
 
+def test_the_old_leave_alone_what_ours_hold(both: Callable[..., Process]) -> None:
+    """A renewed lease is none of the old one's business, though the visibility timeout is long over."""
+    worker = both("new", visibility_timeout=1).consume("q", then="sleep", seconds=8)
+    both("new").ask("publish", bodies=["task"], key="q")
+    worker.wait_for("got")
+    # (which looks for what is overdue after five seconds at the latest)
+    other = both("old", visibility_timeout=1).consume("q")
+    worker.wait_for("acked")
+    other.read()
+    assert other.all("got") == []
+
+
 @WAYS
 def test_control(both: Callable[..., Process], publishing: str, consuming: str) -> None:
     """A mailbox's broadcast reaches its nodes whichever kombu they run."""

@@ -209,3 +209,16 @@ def test_dead_letters_of_two_broadcasts(connection: Connection, redis_client: An
     assert {one["channel"].decode().partition(".")[2].partition("/")[0] for one in heard} == {"one", "two"}
     assert [body(json.loads(one["data"])) for one in heard] == [1, 1]
     listener.close()
+
+
+def test_a_queue_whose_key_is_something_else(connection: Connection, redis_client: Any) -> None:
+    # Given: what a killed consumer held cannot go back
+    redis_client.set("odd", "no list")
+    for name, place in (("odd", 1), ("q", 2)):
+        redis_client.hset("unacked", name, json.dumps([json.loads(payload()), "", name]))
+        redis_client.zadd("unacked_index", {name: place})
+    # When
+    sweep(connection)
+    # Then: others do, and it is kept
+    assert ready(redis_client, "q") == [1]
+    assert redis_client.hkeys("unacked") == [b"odd"]

@@ -94,7 +94,7 @@ def test_a_message_wakes_its_consumer_at_once(fleet: Fleet, redis_url: str) -> N
     rounds = []
     with Connection(redis_url) as connection, connection.Producer() as producer:
         # (a machine at work may hold up a round; a consumer that polls is late in every one)
-        for number in range(3):
+        for number in range(6):
             events = []
             for body in range(number * 100, number * 100 + 100):
                 events.append({"published": body, "at": monotonic()})

@@ -147,7 +147,7 @@ class Calls:
 
         self._sent[check] = self._client.connects, tags
         # The message first: an index entry without one is removed by whoever finds it.
-        names = b"".join([b"$%d\r\n%b\r\n" % (len(data), data) for data in [tag.encode() for tag in tags]])
+        names = "".join([f"${len(tag)}\r\n{tag}\r\n" for tag in tags]).encode()  # (they are ASCII)
         unacked, index = self._ack_heads
         return (
             b"*%d\r\n$4\r\nHDEL\r\n%b%b*%d\r\n$4\r\nZREM\r\n%b%b"

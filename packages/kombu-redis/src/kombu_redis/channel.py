@@ -31,8 +31,14 @@ class Message(virtual.Message):
 
     __slots__ = ()
 
-    def __init__(self, payload: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        super().__init__(payload, *args, **kwargs)
+    def __init__(
+        self,
+        payload: dict[str, Any],
+        channel: Any = None,
+        delivery_tag: Any = None,
+        consumer_tag: str | None = None,
+    ) -> None:
+        super().__init__(payload, channel, delivery_tag, consumer_tag)
         if RAW in payload:
             error = DecodeError(str(payload[RAW]))
             self.errors = [(DecodeError, error, None)]
@@ -114,6 +120,7 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
         if subscription.no_ack:
             self._ack(subscription.queue, message)
         else:
+            self._taken(subscription.queue, message)
             self.qos.add(tag, subscription.queue, message, subscription)
             if self.closed:  # by another thread, since the message was claimed
                 self.qos.restore_unacked_once()
@@ -169,6 +176,7 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
         if no_ack:
             self._ack(queue, message)
         else:
+            self._taken(queue, message)
             self.qos.add(tag, queue, message, None)
         made = self.Message(message, self, tag)
         made.delivery_info["message_count"] = left

@@ -6,7 +6,7 @@ Payloads are JSON, as kombu 5 writes and reads them. While a message is held, it
 
 from __future__ import annotations
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections import deque
 from hashlib import sha1
 from json import JSONDecoder, loads
@@ -27,6 +27,7 @@ __all__ = (
     "Places",
     "Verbatim",
     "envelope_of",
+    "payload_of",
     "read_envelope",
     "split_entry",
     "undecodable",
@@ -53,7 +54,7 @@ class Verbatim(str):
 class Lease(NamedTuple):
     """What a connection knows of a message it holds."""
 
-    #: The field of ``unacked``.
+    #: The field of ``unacked``; "" when the server has forgotten the message (``ack_emulation=False``).
     tag: str
     #: The list it came from.
     level: str
@@ -142,6 +143,11 @@ def write_payload(message: dict[str, Any]) -> bytes:
         return b'{"body": "%b", %b' % (body.encode(), json.dumps(rest)[1:].encode())
     text: str = json.dumps(message)
     return text.encode()
+
+
+def payload_of(message: dict[str, Any]) -> bytes:
+    """The payload of an envelope, byte by byte what came if that could not be read."""
+    return b64decode(message["body"]) if RAW in message else write_payload(message)
 
 
 def split_entry(value: bytes) -> tuple[bytes, Any, Any]:

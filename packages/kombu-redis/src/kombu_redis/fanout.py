@@ -195,7 +195,7 @@ class Broadcasts:
             return
         patience = self._transport.patience
         silent = monotonic() - self._heard
-        if self._pinged and silent > 2 * patience:
+        if self._pinged and silent > 2 * patience and not self._line.readable(0):
             self._line.close()
             raise NoReply("the server did not answer a PING of the pub/sub connection in time")
         if not self._pinged and silent > patience:

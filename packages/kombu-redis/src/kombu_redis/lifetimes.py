@@ -48,6 +48,11 @@ class Lifetimes(Routes):
     #: This connection's exclusive queues -> when they were last used, by the monotonic clock.
     _exclusive: dict[str, float]
 
+    @property
+    def occupies(self) -> bool:
+        """Whether this connection has consumers or exclusive queues, which keep others out."""
+        return bool(self._consuming or self._exclusive)
+
     # -- consumers -----------------------------------------------------------------------------------------
 
     @locked

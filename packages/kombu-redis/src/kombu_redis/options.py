@@ -11,6 +11,7 @@ from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
 from kombu.utils.deadline import grace_scope
+from kombu.utils.scheduling import CYCLE_ALIASES, cycle_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -208,6 +209,16 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     return choice
 
 
+def _cycle(value: Any) -> str:
+    """The name of an order, or of a class with the methods of those in :mod:`kombu.utils.scheduling`."""
+    try:
+        cycle_by_name(_text(value))
+    except (ImportError, AttributeError, ValueError):
+        known = ", ".join(map(repr, sorted(CYCLE_ALIASES)))
+        raise ValueError(f"expected {known} or the dotted name of a class") from None
+    return str(value)
+
+
 def _optional(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def optional(value: Any) -> Any:
         return None if value is None else read(value)
@@ -246,6 +257,7 @@ _READERS.update(
     unacked_key=_word,
     unacked_index_key=_word,
     unacked_mutex_key=_word,
+    queue_order_strategy=_cycle,
     priority_order=_one_of(_ORDERS),
     fanout=_one_of(_FANOUTS),
     socket_timeout=_optional(_seconds),

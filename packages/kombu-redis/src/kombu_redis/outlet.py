@@ -58,6 +58,7 @@ class Outlet:
     """A route, ready for push.lua: everything but the payloads.
 
     Arguments:
+        scripts: push.lua and push_plain.lua.
         targets: none when the message is only published.
         checks: see :class:`Check`.
         channel: pub/sub channel the message is published on as well.
@@ -65,11 +66,11 @@ class Outlet:
         score: lease - visibility_timeout, in seconds.
     """
 
-    __slots__ = ("_base", "_fixed", "_keys", "_one", "_script", "limited", "shared", "targets")
+    __slots__ = ("_base", "_fixed", "_is_plain", "_keys", "_one", "_scripts", "limited", "shared", "targets")
 
     def __init__(
         self,
-        script: Script,
+        scripts: tuple[Script, Script],
         keys: Keys,
         targets: Sequence[Target],
         checks: Sequence[Check],
@@ -100,7 +101,8 @@ class Outlet:
                 "1" if limits.refuses else "",
                 "1" if limits.buries else "",
             )
-        self._script = script
+        self._scripts = scripts
+        self._is_plain = len(targets) == 1 and not self.limited and not channel
         self._keys = len(names)
         self._base = len(names) + 5 + len(about)
         before = bulks([*names, len(checks), len(targets)])
@@ -109,7 +111,8 @@ class Outlet:
         self._one = self._head(1, "")
 
     def _head(self, arguments: int, flag: str) -> bytes:
-        return self._script.head(self._keys, self._base + arguments) + self._fixed[flag == "s"]
+        script = self._scripts[self._is_plain and not flag]
+        return script.head(self._keys, self._base + arguments) + self._fixed[flag == "s"]
 
     def pack(
         self, payloads: Sequence[bytes], stamps: Sequence[float | None] | None = None, lease: str = ""

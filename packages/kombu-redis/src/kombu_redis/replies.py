@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ("Leased", "Parser", "Run", "Unreadable")
 
+#: How the payloads of all versions of kombu begin.
+BODY = b'{"body": "'
+
+#: Bytes from which it pays to have the JSON parser not look at the body: a quarter of the time for 64 KB.
+LONG = 4096
+
 #: What parsing JSON, or reading one of kombu's types in it, may raise.
 ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 
@@ -81,6 +87,13 @@ class Parser:
 
     def parse(self, payloads: Sequence[bytes]) -> list[Any] | None:
         """The objects that the payloads are; None when one of them is none."""
+        bodies: dict[int, bytes] = {}
+        for at, payload in enumerate(payloads):
+            if len(payload) > LONG:
+                body, rest = _apart(payload)
+                if body:
+                    bodies[at] = body
+                    payloads = [*payloads[:at], rest, *payloads[at + 1 :]]
         try:
             if len(payloads) == 1:
                 parsed = [json.loads(payloads[0].decode())]
@@ -89,12 +102,23 @@ class Parser:
                 if data[1::2] != [self._mark] * (len(payloads) - 1):
                     return None
                 parsed = data[::2]
+            for message in parsed:
+                if type(message) is not dict:
+                    return None
+            for at, body in bodies.items():
+                parsed[at].setdefault("body", body.decode("ascii"))
         except ERRORS:
             return None
-        for message in parsed:
-            if type(message) is not dict:
-                return None
         return parsed
+
+
+def _apart(payload: bytes) -> tuple[bytes, bytes]:
+    """The body, if it is text without escapes, and the JSON of the rest; else nothing and everything."""
+    end = payload.find(b'"', len(BODY)) if payload.startswith(BODY) else 0
+    body = payload[len(BODY) : end]
+    if not body or b"\\" in body or not payload.startswith(b'", ', end):
+        return b"", payload
+    return body, b"{" + payload[end + 3 :]
 
 
 def _one_by_one(

@@ -149,10 +149,6 @@ class Routes(Mirror):
             checks.append(("s", self.keys.bound(name), "", str(len(known.bound) if known is not None else 0)))
         return checks
 
-    def checks_for(self, exchange: str, routing_key: str) -> tuple[Check, ...]:
-        """What the publishing script has to compare for this way."""
-        return self.route(exchange, routing_key).checks
-
     def _reload(self, checks: Iterable[Check]) -> None:
         """Read again what these checks are about."""
         exchanges = {field for kind, key, field, _ in checks if key == self.keys.exchanges}

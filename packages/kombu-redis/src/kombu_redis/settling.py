@@ -15,7 +15,7 @@ from kombu.transport.virtual import envelope as wire
 from kombu.transport.virtual import policy
 from kombu.transport.virtual.policy import PLAIN
 
-from .envelope import LEASE, RAW, write_payload
+from .envelope import LEASE, RAW, payload_of, write_payload
 from .store import Move
 
 if TYPE_CHECKING:
@@ -58,12 +58,22 @@ class SettleVerbs(virtual.Channel):
 
     def _ack(self, queue: str, message: dict[str, Any]) -> None:
         lease = message.get(LEASE)
-        if lease is None:
-            return  # a broadcast: nobody else has this copy
+        if lease is None or not lease.tag:
+            return  # a broadcast, or taken: nobody else has this copy
         transport = self.connection
         transport.held.pop(lease.tag, None)
         # At once, unless the consumer is about to get, and settle, more that was claimed with it.
-        transport.store.ack(lease.tag, now=not any(other.fetched for other in transport.consumers))
+        for consumer in transport.consumers:
+            if consumer.fetched:
+                transport.store.ack(lease.tag)
+                return
+        transport.store.ack(lease.tag, now=True)
+
+    def _taken(self, queue: str, message: dict[str, Any]) -> None:
+        """With ``ack_emulation=False`` the server forgets a message when it is delivered, settled or not."""
+        if not self.connection.options.ack_emulation and LEASE in message:
+            self._ack(queue, message)
+            message[LEASE] = message[LEASE]._replace(tag="")
 
     # -- back ----------------------------------------------------------------------------------------------
 
@@ -103,6 +113,8 @@ class SettleVerbs(virtual.Channel):
 
     def _move_back(self, queue: str, messages: Sequence[tuple[dict[str, Any], bytes | None]]) -> None:
         """To the front of the list each came from, in their order; with a new payload or as it was."""
+        self._put_back(queue, [one for one in messages if not one[0][LEASE].tag])
+        messages = [one for one in messages if one[0][LEASE].tag]
         if not messages:
             return
         entries = []
@@ -119,6 +131,14 @@ class SettleVerbs(virtual.Channel):
             if payload is not None:
                 places.note(message[LEASE].number, payload)
         self._report_lost(self.connection.store.give_back(queue, entries))
+
+    def _put_back(self, queue: str, messages: Sequence[tuple[dict[str, Any], bytes | None]]) -> None:
+        """As :meth:`_move_back`, for messages that the server has forgotten."""
+        transport = self.connection
+        for message, payload in reversed(messages):
+            transport.server.call("RPUSH", message[LEASE].level, payload or payload_of(message))
+        if messages:
+            transport.store.pass_on(transport.keys.wake(queue))
 
     @staticmethod
     def _report_lost(tags: Iterable[str]) -> None:
@@ -148,8 +168,8 @@ class SettleVerbs(virtual.Channel):
                 logger.info("Message in queue %r dropped: %s", queue, reason)
             self._ack(queue, message)
             return
-        if LEASE not in message:
-            self._bury(queue, message, reason, rules)
+        if LEASE not in message or not message[LEASE].tag:
+            self._bury(queue, {**message, LEASE: None}, reason, rules)
             return
         self.connection.let_lapse(message)  # if what follows fails, it comes back
         moves = list(self._dead_letters(queue, message, reason, rules))
@@ -233,10 +253,14 @@ class SettleVerbs(virtual.Channel):
         """Keep what nobody can make use of, byte by byte, where a person finds it."""
         if LEASE not in message:
             return
-        self.connection.let_lapse(message)
-        self.connection.store.set_aside(queue, [message[LEASE].tag])
+        tag, aside = message[LEASE].tag, self.connection.keys.undecodable(queue)
+        if tag:
+            self.connection.let_lapse(message)
+            self.connection.store.set_aside(queue, [tag])
+        else:
+            self.connection.server.call("LPUSH", aside, payload_of(message))
         logger.error(
             "Message of queue %r is set aside: it is the last element of the list %r",
             queue,
-            self.connection.keys.undecodable(queue),
+            aside,
         )

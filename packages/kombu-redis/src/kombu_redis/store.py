@@ -86,7 +86,8 @@ class Store(Claims, Moves, Calls):
     ) -> Outlet:
         """A route to push to; worth keeping."""
         push = script("push", "common", "checks")
-        return Outlet(push, self._keys, targets, checks, channel, shared, self._score)
+        plain = script("push_plain", "checks")
+        return Outlet((push, plain), self._keys, targets, checks, channel, shared, self._score)
 
     def push(
         self, outlet: Outlet, payloads: Sequence[bytes], stamps: Sequence[float | None] | None = None

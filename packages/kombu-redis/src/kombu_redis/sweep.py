@@ -17,6 +17,7 @@ from kombu.transport.virtual.policy import PLAIN
 from kombu.utils import json
 
 from .envelope import read_envelope, split_entry, write_payload
+from .errors import CommandError
 from .publishing import held
 from .store import Move
 
@@ -88,8 +89,19 @@ class Sweep:
             except (ValueError, TypeError, LookupError) as exc:
                 entries.append((one, [self._as_taken(one, exc)]))
         if entries:
-            self._transport.store.restore(entries)
+            self._put_back(entries)
             logger.info("%d messages came back whose consumers are gone", len(entries))
+
+    def _put_back(self, entries: list[tuple[Due, list[Move]]]) -> None:
+        store = self._transport.store
+        try:
+            store.restore(entries)
+        except CommandError:  # one of them, it does not say which
+            for entry in entries:
+                try:
+                    store.restore([entry])
+                except CommandError as exc:
+                    logger.error("Message %s cannot go back, and stays in `unacked`: %s", entry[0].tag, exc)
 
     def _destinations(self, channel: Channel, due: Due) -> list[Move]:
         """Back to the queue it came from, counted; or to its dead letters, when it came back too often."""

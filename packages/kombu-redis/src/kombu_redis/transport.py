@@ -12,6 +12,7 @@ from kombu.transport import virtual
 from kombu.transport.virtual.policy import PLAIN
 from kombu.utils import json
 from kombu.utils.deadline import grace_scope
+from kombu.utils.scheduling import cycle_by_name
 from kombu.utils.uuid import uuid
 
 from .address import Address
@@ -97,6 +98,9 @@ class Transport(Looping):
         self._number = 1
         self._order = 0
         self._places: dict[str, Places] = {}
+        strategy = self.options.queue_order_strategy
+        #: The order of the queues, unless they take turns.
+        self._cycle = None if strategy == "round_robin" else cycle_by_name(strategy)()
         self.broadcasts = Broadcasts(self)
         self.waiter = Waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
@@ -116,12 +120,15 @@ class Transport(Looping):
         return self
 
     def close_connection(self, connection: Any) -> None:
-        """Close all channels, giving back what they hold, and the sockets."""
+        """Close all channels, giving back what they hold, and the sockets.
+
+        A connection that was lost is made again for that, if that can be done soon.
+        """
         if self.is_inherited:
             return
         with grace_scope(CLOSING):
             try:
-                if self.server.connected:
+                if self.server.connected or self.held or self.directory.occupies:
                     super().close_connection(connection)
                     self.store.flush()
             except self.connection_errors as exc:
@@ -182,6 +189,37 @@ class Transport(Looping):
         """The envelope that a payload is; :exc:`ValueError` when it is none."""
         return read_envelope(json.loads(payload))
 
+    def subscribe(self, subscription: Subscription) -> None:
+        """The consumer has its turn from now on."""
+        with self.lock:
+            super().subscribe(subscription)
+            self._consumers_changed()
+        self.wake()
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """The consumer is out."""
+        with self.lock:
+            super().unsubscribe(subscription)
+            self._consumers_changed()
+
+    def _consumers_changed(self) -> None:
+        if self._cycle is not None:
+            self._cycle.update(dict.fromkeys(known.queue for known in self._subscriptions))
+
+    def _deliver_next(self, waited: bool = False) -> bool:
+        if self._cycle is not None:
+            with self.lock:
+                self._put_in_order(self._cycle)
+        return super()._deliver_next(waited)
+
+    def _put_in_order(self, cycle: Any) -> None:
+        known = self._subscriptions
+        if 0 < self._turn <= len(known):
+            cycle.rotate(known[self._turn - 1].queue)
+        order = {queue: place for place, queue in enumerate(cycle.consume(len(known)))}
+        self._subscriptions = sorted(known, key=lambda subscription: order[subscription.queue])
+        self._turn = 0
+
     def fetch(self) -> bool:
         """Claim messages for all consumers that have room, in one round trip; read broadcasts now and then."""
         heard = self.broadcasts.look()
@@ -216,6 +254,8 @@ class Transport(Looping):
         rooms: dict[str, int] = {}
         for subscription, room in wanting:
             rooms[subscription.queue] = rooms.get(subscription.queue, 0) + room
+        if self._cycle is not None:
+            limit = 1  # the next one is of the first queue that has any by then
         found = self.take_from(list(rooms.items()), limit)
         for messages, queue in zip(found, rooms, strict=True):
             takers = [(taker, room) for taker, room in wanting if taker.queue == queue]
@@ -262,12 +302,15 @@ class Transport(Looping):
                     sources, [room for _, room in wants], self._prefix, first, limit=limit
                 )
                 self._number = claimed.next
-            for leased in claimed.messages:
-                self.held[leased.tag] = None
-                found[leased.queue].append(self._envelope(leased))  # type: ignore[union-attr]
-            for bad in claimed.unreadable:
-                self.held[bad.tag] = None
-                found[bad.queue].append(self._envelope(bad))  # type: ignore[union-attr]
+            declared = {queue: bool(self.directory.declared(queue)) for queue, _ in wants}
+            taken: list[Leased | Unreadable] = [*claimed.messages, *claimed.unreadable]
+            for leased in taken:
+                queue, tag = leased.queue, leased.tag
+                self.held[tag] = None
+                message = envelope_of(leased)
+                self._order += 1
+                message[LEASE] = Lease(tag, leased.level, self._order, declared[queue])
+                found[queue].append(message)  # type: ignore[union-attr]
             if claimed.unreadable:
                 for messages in found.values():
                     (messages or []).sort(key=lambda message: message[LEASE].tag)
@@ -290,15 +333,10 @@ class Transport(Looping):
         counted = rules.max_length_bytes is not None
         return Source(queue, self.directory.declared(queue), rules.max_priority, counted)
 
-    def _envelope(self, leased: Leased | Unreadable) -> dict[str, Any]:
-        message = envelope_of(leased)
-        self._order += 1
-        declared = bool(self.directory.declared(leased.queue))
-        message[LEASE] = Lease(leased.tag, leased.level, self._order, declared)
-        return message
-
     def places(self, queue: str) -> Places:
         """Which of the queue's messages were given back last."""
+        if len(self._places) >= MOST:
+            self._places.clear()
         return self._places.setdefault(queue, Places())
 
     def wait(self, timeout: float | None) -> None:

@@ -109,7 +109,7 @@ class Waiter:
 
     def check(self) -> None:
         """Whether the server still answers; to be called now and then while nothing is readable."""
-        if self._asked and monotonic() > self._overdue:
+        if self._asked and monotonic() > self._overdue and not self._line.readable(0):
             self._asked = frozenset()
             self._line.abandon()
             raise NoReply("the server did not answer a BRPOP in time: it is gone or stopped")

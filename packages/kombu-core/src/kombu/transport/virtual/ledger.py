@@ -96,9 +96,8 @@ class Ledger:
         """How many more deliveries the consumer may have now; None is no limit."""
         if subscription.no_ack:
             return None
-        room = [
-            limit - used
-            for limit, used in ((self.limit, self.outstanding), (subscription.limit, subscription.unacked))
-            if limit
-        ]
-        return max(0, min(room)) if room else None
+        room = subscription.limit - subscription.unacked if subscription.limit else None
+        if self.limit:
+            left = self.limit - self.outstanding
+            room = left if room is None or left < room else room
+        return 0 if room is not None and room < 0 else room
