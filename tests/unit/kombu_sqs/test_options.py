@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,3 +124,10 @@ class TestBackoff:
         assert retry_delay({2: 10}, ["a"], {"task": "a"}, 1) is None
         assert retry_delay(None, ["a"], {"task": "a"}, 1) is None
         assert retry_delay({1: 10}, (), None, 1) is None
+
+
+def test_the_page_lists_every_option() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "sqs.md").read_text()
+    spelled = {"sqs_creation_attributes": "sqs-creation-attributes", "client_config": "client-config"}
+    names = [spelled.get(option.name, option.name) for option in fields(Options)]
+    assert [name for name in names if f"`{name}`" not in page] == []
