@@ -9,7 +9,7 @@ import pytest
 
 from kombu import Connection, Consumer, Exchange, Queue
 from kombu.exceptions import MessageNacked, UnsupportedCapability
-from tests.redis.wire import body, delivered, ready
+from tests.redis.wire import body, delivered, ready, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -222,3 +222,47 @@ def test_a_queue_whose_key_is_something_else(connection: Connection, redis_clien
     # Then: others do, and it is kept
     assert ready(redis_client, "q") == [1]
     assert redis_client.hkeys("unacked") == [b"odd"]
+
+
+def test_delayed_messages_that_expire_where_nobody_consumes(
+    connection: Connection, redis_client: Any
+) -> None:
+    # Given: a queue that messages only wait in
+    queue = Queue("q", queue_arguments={"x-message-ttl": 50, "x-max-length": 1, **DEAD})
+    producer = connection.Producer()
+    for number in range(2):
+        producer.publish(number, routing_key="q", delay=0.05, declare=[queue], retry=False)
+
+    # When
+    def moved() -> bool:
+        sweep(connection)
+        return len(ready(redis_client, "dead")) == 2
+
+    # Then: one gives way, the other one expires
+    until(moved, 5, "both are dead letters")
+    assert sorted(ready(redis_client, "dead")) == [0, 1]
+    assert delivered(redis_client) == []
+
+
+def test_full_queues_that_are_each_others_dead_letters(connection: Connection, redis_client: Any) -> None:
+    # Given
+    queues = [
+        Queue(
+            name,
+            queue_arguments={
+                "x-max-length": 300,
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": other,
+            },
+        )
+        for name, other in ("ab", "ba")
+    ]
+    producer = connection.Producer()
+    for queue in queues * 300:
+        producer.publish("old", routing_key=queue.name, declare=[queue], retry=False)
+    # When: what gives way makes something give way, and so on
+    producer.publish("new", routing_key="a", retry=False)
+    # Then: until something would have gone in circles
+    assert (redis_client.llen("a"), redis_client.llen("b")) == (300, 300)
+    assert ready(redis_client, "a").count("new") + ready(redis_client, "b").count("new") == 1
+    assert delivered(redis_client) == []

@@ -6,6 +6,7 @@ it. The fixtures in :mod:`tests.support.redis_fixtures` start their own, which t
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -47,6 +48,7 @@ class RedisServer:
         settings: further lines of ``redis.conf``, as ``{"appendonly": "yes"}``; a list repeats the name.
         tls: ``certfile``, ``keyfile`` and ``cafile`` for a TLS listener on ``tls_port``.
         password: of the user ``default``.
+        outlives: it goes on running when this process ends, however that comes about.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class RedisServer:
         settings: Mapping[str, Any] | None = None,
         tls: dict[str, str] | None = None,
         password: str = "",
+        outlives: bool = False,
     ) -> None:
         self.directory = Path(directory).resolve()
         self.settings = dict(settings or {})
         self.tls = tls
         self.password = password
+        self.outlives = outlives
         self.state: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[Any] = []
@@ -120,6 +124,7 @@ class RedisServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=None if self.outlives else _end_with_parent,
             )
         self.state["pid"] = self._process.pid
         self._state_file.write_text(json.dumps(self.state))
@@ -215,9 +220,14 @@ class RedisServer:
         return "".join(f"{name} {value}\n" for name, values in several for value in values)
 
 
+def _end_with_parent() -> None:
+    """Linux: have this process killed when the thread that started it is gone (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def main(arguments: list[str]) -> None:
     verb, directory = arguments
-    server = RedisServer(directory)
+    server = RedisServer(directory, outlives=True)
     if verb == "start":
         if not server.alive():
             server.start()

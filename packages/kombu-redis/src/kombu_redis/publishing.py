@@ -63,6 +63,8 @@ class PublishVerbs(SettleVerbs):
 
     #: The ways that were used, by (exchange, routing key).
     _ways: dict[tuple[str, str], Way]
+    #: Queues that messages have come to, to be looked at; None while nobody does.
+    _fuller: list[str] | None = None
 
     def basic_publish(
         self,
@@ -247,6 +249,18 @@ class PublishVerbs(SettleVerbs):
 
     def _returned(self, queue: str) -> None:
         """Messages have come back to a queue, which may be too many for it."""
+        fuller = self._fuller
+        if fuller is not None:  # dead letters of such a queue: one after the other, not one inside the other
+            fuller.append(queue)
+            return
+        fuller = self._fuller = [queue]
+        try:
+            while fuller:
+                self._limit(fuller.pop())
+        finally:
+            self._fuller = None
+
+    def _limit(self, queue: str) -> None:
         spec = self.state.queues.get(queue)
         if spec is None or not spec.policy.limits_length or spec.policy.refuses:
             return

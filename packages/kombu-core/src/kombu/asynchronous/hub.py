@@ -94,6 +94,9 @@ class Hub(Descriptors):
     #: Called with the hub when it closes.
     on_close: set[Callable[[Hub], Any]] = None  # type: ignore[assignment]  # set by the constructor
 
+    #: Kept here by kombu.asynchronous.http.get_client.
+    _current_http_client: Any = None
+
     def __init__(self, timer: Timer | None = None) -> None:
         super().__init__()
         self.timer = timer if timer is not None else Timer()
