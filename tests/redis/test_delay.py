@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tests.support.fleet import Fleet
     from tests.support.redis_server import RedisServer
 
-#: A message comes at most so many seconds after its time, of which the last quarter is for a machine that is busy.
-LATE = 1.25
+#: A message comes at most so many seconds after its time.
+LATE = 1.0
 
 
 @pytest.mark.timeout(1800)

@@ -266,3 +266,28 @@ def test_full_queues_that_are_each_others_dead_letters(connection: Connection, r
     assert (redis_client.llen("a"), redis_client.llen("b")) == (300, 300)
     assert ready(redis_client, "a").count("new") + ready(redis_client, "b").count("new") == 1
     assert delivered(redis_client) == []
+
+
+def test_delayed_messages_with_steps_that_leave_out_zero(redis_url: str) -> None:
+    with Connection(redis_url, transport_options={"priority_steps": [3, 6]}) as connection:
+        # Given: the second one is the more urgent
+        producer = connection.Producer()
+        for priority in (6, 3):
+            producer.publish(
+                priority, routing_key="q", priority=priority, delay=0.01, declare=[Queue("q")], retry=False
+            )
+        got: list[Any] = []
+        # When
+        until(
+            lambda: connection.default_channel.connection.take_from([("q", 0)]) and size(connection) == 2,
+            5,
+            "due",
+        )
+        while (message := connection.default_channel.basic_get("q", no_ack=True)) is not None:
+            got.append(message.decode())
+    # Then
+    assert got == [3, 6]
+
+
+def size(connection: Connection) -> int:
+    return int(connection.default_channel.queue_declare("q", passive=True).message_count)

@@ -119,12 +119,12 @@ def forbidden(p: Player) -> None:
 
 
 def unused_queue_expires(p: Player) -> None:
-    p.queue("q0", expires=400)
+    p.queue("q0", expires=1500)
     p.publish("x", "", "q0")
     for _ in range(6):  # to ask is to use
-        p.act("time goes by", lambda channel, name: Event().wait(0.1))
+        p.act("time goes by", lambda channel, name: Event().wait(0.3))
         p.ready()
-    p.await_ready("q0", None, pause=0.5)
+    p.await_ready("q0", None, pause=1.7)
     p.publish("y", "", "q0", mandatory=True)
 
 

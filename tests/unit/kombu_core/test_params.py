@@ -166,7 +166,7 @@ def test_credentials_given_as_keywords_hold_for_all_alternates():
     "url, shown",
     {
         "amqp://u:sesame@h:1/v": "amqp://u:**@h:1/v",
-        "redis://:sesame@h:1/0": "redis://:**@h:1/0",
+        "redis://:sesame@h/0": "redis://:**@h:6379/0",
         "redis+socket://:sesame@/tmp/r.sock": "redis+socket://:**@/tmp/r.sock",
         "sqla+postgresql://u:sesame@h/db": "sqla+postgresql://u:**@h/db",
         "memory://": "memory://localhost//",

@@ -118,7 +118,7 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
         """Hand a message to its consumer; one that it cannot decode, and does not handle, is kept aside."""
         tag = self._next_tag()
         if subscription.no_ack:
-            self._ack(subscription.queue, message)
+            self._ack(subscription.queue, message, soon=True)
         else:
             self._taken(subscription.queue, message)
             self.qos.add(tag, subscription.queue, message, subscription)

@@ -56,18 +56,18 @@ class SettleVerbs(virtual.Channel):
 
     # -- done with -----------------------------------------------------------------------------------------
 
-    def _ack(self, queue: str, message: dict[str, Any]) -> None:
+    def _ack(self, queue: str, message: dict[str, Any], soon: bool = False) -> None:
+        """Done with: at once, or ``soon``, that is with the next request or half a second later."""
         lease = message.get(LEASE)
         if lease is None or not lease.tag:
             return  # a broadcast, or taken: nobody else has this copy
         transport = self.connection
         transport.held.pop(lease.tag, None)
-        # At once, unless the consumer is about to get, and settle, more that was claimed with it.
-        for consumer in transport.consumers:
+        # Not at once when the consumer is about to get, and settle, more that was claimed with it.
+        for consumer in () if soon else transport.consumers:
             if consumer.fetched:
-                transport.store.ack(lease.tag)
-                return
-        transport.store.ack(lease.tag, now=True)
+                soon = True
+        transport.store.ack(lease.tag, now=not soon)
 
     def _taken(self, queue: str, message: dict[str, Any]) -> None:
         """With ``ack_emulation=False`` the server forgets a message when it is delivered, settled or not."""

@@ -1,6 +1,6 @@
 """How a connection sleeps until there may be a message, and is woken once for each.
 
-An idle connection has ``BRPOP <wake-up list of each queue> ... 0.9`` under way on a socket of its own. Whoever makes
+An idle connection has ``BRPOP <wake-up list of each queue> ... 0.5`` under way on a socket of its own. Whoever makes
 a message ready leaves one token in the queue's wake-up list, and Redis gives it to the one that has waited longest. A
 token is no message: losing one costs time only, since every connection looks again after :data:`LOOK_AGAIN` seconds.
 That is also how messages of producers that know nothing of tokens (kombu 5) are found.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ("LOOK_AGAIN", "Waiter")
 
 #: Seconds that a wait for a token lasts at most.
-LOOK_AGAIN = 0.9
+LOOK_AGAIN = 0.5
 
 
 class Waiter:

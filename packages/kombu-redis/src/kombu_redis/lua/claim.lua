@@ -24,19 +24,23 @@ local runs, stale, promoted, out = {}, {}, {}, {''}
 local function promote(delayed, name, levels, counts, bytes)
   local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', present, 'LIMIT', 0, 100)
   if #due == 0 then return false end
-  local known = {}
-  for _, level in ipairs(levels) do known[level] = true end
   local base = levels[1]
   for _, level in ipairs(levels) do
     if #level < #base then base = level end
+  end
+  local function level_of(step)
+    local suffix = sep .. step
+    for _, level in ipairs(levels) do
+      if string.sub(level, -#suffix) == suffix then return level end
+    end
+    return base
   end
   local size = 0
   for _, member in ipairs(due) do
     local from, to = string.find(member, sep, 1, true)
     local step, payload = from and tonumber(string.sub(member, 1, from - 1)), member
     if step then payload = string.sub(member, to + 1) end
-    local level = base .. sep .. (step or 0)
-    redis.call('LPUSH', known[level] and level or base, payload)
+    redis.call('LPUSH', level_of(step or 0), payload)
     if counts then size = size + body_size(payload) end
   end
   redis.call('ZREM', delayed, unpack(due))
