@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pytest
+import redis
 
 from kombu import Connection
 from kombu_redis.address import Address
-from kombu_redis.credentials import credentials_of
+from kombu_redis.credentials import Credentials
+from kombu_redis.options import Options
 
 
 def address(url: str, **parameters: Any) -> Address:
@@ -49,7 +52,9 @@ def test_parameters_where_the_url_says_nothing() -> None:
 def test_schemes_with_tls(scheme: str) -> None:
     found = address(f"{scheme}://h:6390/1")
     assert found.tls is not None and (found.host, found.port, found.db) == ("h", 6390, 1)
-    assert found.tls.context.check_hostname
+    kind, arguments = found.connection(Options())
+    assert kind is redis.SSLConnection and arguments["ssl_check_hostname"]
+    assert arguments["ssl_cert_reqs"] is ssl.CERT_REQUIRED
     assert address("redis://h").tls is None
     assert address("redis://h", ssl=True).tls is not None
 
@@ -73,9 +78,24 @@ def test_what_it_shows() -> None:
         assert "sesame" not in f"{found} {found!r}"
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [("redis://", ()), ("redis://:p@h", ("p",)), ("redis://u:p@h", ("u", "p")), ("redis://u@h", ("u", ""))],
-)
-def test_what_logs_in(url: str, expected: tuple[str, ...]) -> None:
-    assert credentials_of(address(url))() == expected
+def test_what_the_driver_is_told() -> None:
+    options = Options(socket_timeout=3, socket_keepalive_options={4: 30}, client_name="app")
+    kind, arguments = address("redis://bob:sesame@h:1/3").connection(options)
+    assert kind is redis.Connection
+    assert {
+        "host": "h",
+        "port": 1,
+        "db": 3,
+        "username": "bob",
+        "password": "sesame",
+    }.items() <= arguments.items()
+    assert arguments["socket_timeout"] == 3 and arguments["socket_connect_timeout"] == 5
+    assert arguments["socket_keepalive"] and arguments["socket_keepalive_options"] == {4: 30}
+    assert arguments["client_name"] == "app"
+    assert address("redis://h").connection(options, "app-wait")[1]["client_name"] == "app-wait"
+    kind, arguments = address("redis+socket:///r.sock").connection(options)
+    assert kind is redis.UnixDomainSocketConnection and arguments["path"] == "/r.sock"
+    # A provider goes before what the URL says
+    asked = Credentials(redis.UsernamePasswordCredentialProvider("ann", "mellon"))
+    arguments = address("redis://bob:sesame@h").connection(options, credentials=asked)[1]
+    assert arguments["credential_provider"] is asked and "password" not in arguments

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import threading
 import warnings
 from typing import Any
 
 import pytest
+import redis
 
 from kombu_redis import errors
 from kombu_redis.client import Client
@@ -37,7 +39,7 @@ def test_replies_of_every_kind(client: Client) -> None:
     assert client.call("SET", "key", "") == b"OK" and client.call("GET", "key") == b""
     nested = client.call("EVAL", "return {1, {'a', {}}, false, redis.error_reply('ERR inner')}", 0)
     assert nested[:3] == [1, [b"a", []], None]
-    assert isinstance(nested[3], errors.CommandError)
+    assert isinstance(nested[3], redis.ResponseError)
 
 
 @pytest.mark.parametrize("size", [65_534, 65_536, 3_000_000])
@@ -131,9 +133,14 @@ def test_waiting_for_a_reply(client: Client, redis_client: Any) -> None:
     assert not client.readable(0)
     # When
     redis_client.lpush("list", "token")
-    # Then
-    assert client.readable(5) and client.read() == [b"list", b"token"]
-    assert client.fileno() > 0
+    # Then: looking leaves it to be seen by who waits for the descriptor
+    assert client.readable(5) and client.readable()
+    assert select.select([client.fileno()], [], [], 0)[0]
+    assert client.read() == [b"list", b"token"]
+    # and what came together is seen without the descriptor
+    client.write(pack("PING") * 2, 0)
+    assert client.read() == b"PONG" and client.readable(5) and client.read() == b"PONG"
+    assert not client.readable()
 
 
 def test_a_wait_that_an_operator_ends(client: Client, redis_client: Any) -> None:
@@ -185,6 +192,8 @@ def test_no_such_database(redis_server: RedisServer) -> None:
         client.connect()
 
 
+# (redis-py 5.0 leaves closing a unix socket to Python when nobody listens)
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_nobody_listens(redis_server: RedisServer, tmp_path: Any) -> None:
     for url in ("redis://127.0.0.1:1/0", f"redis+socket://{tmp_path}/none.sock"):
         with client_to(url) as client, pytest.raises(errors.ConnectionLost, match="no connection to"):

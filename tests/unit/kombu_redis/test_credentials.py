@@ -8,8 +8,7 @@ import pytest
 import redis
 
 from kombu_redis import errors
-from kombu_redis.address import Address
-from kombu_redis.credentials import credentials_of
+from kombu_redis.credentials import Credentials
 from tests.support.redis_server import RedisServer
 from tests.unit.kombu_redis.support_client import client_to
 
@@ -35,13 +34,15 @@ def test_a_provider_logs_in(redis_with_acl: RedisServer) -> None:
 
 
 def test_by_name() -> None:
-    assert credentials_of(Address(), "redis.UsernamePasswordCredentialProvider")() == ("",)
+    assert Credentials("redis.UsernamePasswordCredentialProvider").get_credentials() == ("",)
     with pytest.raises(ValueError, match="Handler without the method get_credentials"):
-        credentials_of(Address(), "logging:Handler")
+        Credentials("logging:Handler")
 
 
-def test_it_goes_before_the_url() -> None:
-    assert credentials_of(Address(password="of the url"), Tokens())() == ("limited", "battery")
+def test_it_goes_before_the_url(redis_with_acl: RedisServer) -> None:
+    url = redis_with_acl.url.replace("//", "//bob:sesame@")
+    with client_to(url, credential_provider=Tokens()) as client:
+        assert client.call("ACL", "WHOAMI") == b"limited"
 
 
 def test_rotation_on_a_long_connection(redis_with_acl: RedisServer) -> None:
@@ -75,7 +76,7 @@ def test_a_new_token_that_is_refused(redis_with_acl: RedisServer) -> None:
     with client_to(redis_with_acl.url, credential_provider=tokens) as client:
         client.connect()
         tokens.current = ("limited", "swordfish")
-        with pytest.raises(errors.AuthenticationError, match="WRONGPASS") as caught:
+        with pytest.raises(errors.AuthenticationError, match="invalid username-password") as caught:
             client.reauthenticate()
         assert "swordfish" not in str(caught.value)
         assert not client.connected
@@ -96,7 +97,8 @@ def test_without_a_provider_there_is_nothing_to_renew(redis_with_password: Redis
 def test_what_a_provider_may_answer(answer: Any, expected: tuple[str, ...]) -> None:
     provider = Tokens()
     provider.current = answer
-    assert credentials_of(Address(), provider)() == expected
+    asking = Credentials(provider)
+    assert asking.get_credentials() == asking.last == expected
 
 
 @pytest.mark.parametrize("answer", [("u", "p", "sesame"), (b"sesame",), {1: "sesame"}])
@@ -104,5 +106,5 @@ def test_what_it_may_not(answer: Any) -> None:
     provider = Tokens()
     provider.current = answer
     with pytest.raises(ValueError, match="returns \\(user, password\\)") as caught:
-        credentials_of(Address(), provider)()
+        Credentials(provider).get_credentials()
     assert "sesame" not in str(caught.value)

@@ -102,9 +102,8 @@ def test_an_answer_that_drips(redis_url: str) -> None:
 
         def serve() -> None:
             with listener.accept()[0] as peer:
-                peer.recv(100)
-                peer.sendall(b"+PONG\r\n")
-                peer.recv(100)
+                while b"GET" not in peer.recv(1000):
+                    peer.sendall(b"+OK\r\n")
                 peer.sendall(b"$1000\r\n")
                 while not done.wait(0.05):
                     try:
@@ -131,7 +130,7 @@ def test_not_a_redis_server() -> None:
         with ThreadPoolExecutor() as pool:
             accepted = pool.submit(listener.accept)
             greeted = pool.submit(lambda: accepted.result()[0].sendall(b"220 smtp ready\r\n"))
-            with pytest.raises(errors.InvalidReply, match="220 smtp"):
+            with pytest.raises(errors.InvalidReply, match="rotocol"):
                 client.connect()
             greeted.result()
             accepted.result()[0].close()

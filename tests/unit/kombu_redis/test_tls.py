@@ -15,8 +15,8 @@ import pytest
 from kombu.exceptions import DeadlineExceeded
 from kombu.utils.deadline import deadline_scope
 from kombu_redis import errors
+from kombu_redis.address import tls_arguments
 from kombu_redis.resp import pack
-from kombu_redis.tls import tls_from
 from tests.support.certificates import Authority
 from tests.support.redis_fixtures import require_redis
 from tests.support.redis_server import RedisServer
@@ -97,7 +97,8 @@ def test_bad_certificates(authority: Authority, make_redis: Callable[..., RedisS
     works(url, ssl={"cert_reqs": "none"})
     if defect == "wrong host":
         works(url, ssl={**trusting, "check_hostname": False})
-        works(url, ssl={**trusting, "server_hostname": "elsewhere.example"})
+        context = ssl.create_default_context(cafile=authority.cafile)
+        works(url, ssl={"context": context, "server_hostname": "elsewhere.example"})
 
 
 def test_a_client_s_certificate(authority: Authority, make_redis: Callable[..., RedisServer]) -> None:
@@ -152,17 +153,25 @@ def test_deadlines(server: RedisServer, authority: Authority) -> None:
 
 
 def test_options() -> None:
-    verifying = tls_from(True)
-    assert verifying is not None
-    assert verifying.context.verify_mode is ssl.CERT_REQUIRED and verifying.context.check_hostname
-    for option in ({"ssl_cert_reqs": None}, {"cert_reqs": "required"}, {"cert_reqs": "CERT_REQUIRED"}):
-        tls = tls_from(option)
-        assert tls is not None and tls.context.check_hostname, option
+    verifying = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+    for option in (True, {"ssl_cert_reqs": None}, {"cert_reqs": "required"}, {"cert_reqs": "CERT_REQUIRED"}):
+        assert tls_arguments(option) == verifying, option
     for off in ("none", "CERT_NONE", ssl.CERT_NONE, 0):
-        tls = tls_from({"ssl_cert_reqs": off})
-        assert tls is not None and tls.context.verify_mode is ssl.CERT_NONE, off
-    assert tls_from(False) is None
-    with pytest.raises(ValueError, match="no option ca_cert; it has ca_certs"):
-        tls_from({"ssl_ca_cert": "nowhere"})
+        expected = {"ssl_cert_reqs": ssl.CERT_NONE, "ssl_check_hostname": False}
+        assert tls_arguments({"ssl_cert_reqs": off}) == expected, off
+    for any_name in (False, "false"):
+        assert tls_arguments({"check_hostname": any_name}) == {**verifying, "ssl_check_hostname": False}
+    assert tls_arguments(False) is None
+    with pytest.raises(ValueError, match="no option ssl_ca_cert; with redis-py .* it has ssl_ca_certs"):
+        tls_arguments({"ssl_ca_cert": "nowhere"})
     with pytest.raises(ValueError, match="'never'; expected one of none"):
-        tls_from({"ssl_cert_reqs": "never"})
+        tls_arguments({"ssl_cert_reqs": "never"})
+
+
+# (redis-py 5.0 leaves closing the socket to Python then)
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_a_file_that_is_not_there(server: RedisServer) -> None:
+    url = f"rediss://localhost:{server.tls_port}"
+    with client_to(url, connection={"ssl": {"ca_certs": "/nowhere/ca.pem"}}) as client:
+        with pytest.raises(errors.ConnectionError, match="a file that the ssl options"):
+            client.connect()

@@ -1,15 +1,23 @@
-"""Where the server is and how to log in: from a kombu connection's parameters."""
+"""Where the server is and how to log in: from a kombu connection's parameters to those of a connection of redis-py."""
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
-from kombu_redis.tls import Tls, tls_from
+import redis
+from redis.connection import AbstractConnection
+
+from kombu_redis.credentials import Credentials
+from kombu_redis.wire import ContextConnection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from kombu_redis.options import Options
 
 __all__ = ("DEFAULT_PORT", "Address")
 
@@ -18,10 +26,25 @@ DEFAULT_PORT = 6379
 #: Schemes that ask for TLS.
 _TLS_SCHEMES = ("rediss", "valkeys")
 
+_VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+
+#: Bytes asked of the socket at a time.
+_READ_SIZE = 1 << 16
+
+#: No CLIENT SETINFO: two round trips, and with some versions of the driver reading the metadata of its distribution,
+#: make a connection three times as slow.
+_UNNAMED: dict[str, Any] = (
+    {"driver_info": None}
+    if "driver_info" in signature(AbstractConnection).parameters
+    else {"lib_name": None, "lib_version": None}
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
     """A server and a database of it; ``path`` is that of a unix socket and goes before host and port.
+
+    ``tls`` holds the driver's arguments for TLS, which is used unless it is None.
 
     ``str(address)`` is for logs and errors, and never shows the password.
     """
@@ -32,7 +55,7 @@ class Address:
     db: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
-    tls: Tls | None = field(default=None, repr=False)
+    tls: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -61,7 +84,7 @@ class Address:
                 username=more.get("username") or user,
                 password=more.get("password") or password,
             )
-        tls = tls_from(client.ssl or scheme in _TLS_SCHEMES)
+        tls = tls_arguments(client.ssl or scheme in _TLS_SCHEMES)
         return cls(
             host=host,
             port=client.port or DEFAULT_PORT,
@@ -70,6 +93,92 @@ class Address:
             password=password,
             tls=tls,
         )
+
+    def connection(
+        self, options: Options, name: str | None = None, credentials: Credentials | None = None
+    ) -> tuple[type[Any], dict[str, Any]]:
+        """The driver's connection class and its arguments.
+
+        Arguments:
+            name: what CLIENT LIST shows in place of the option ``client_name``.
+            credentials: go before user name and password.
+        """
+        arguments: dict[str, Any] = {
+            "client_name": name or options.client_name,
+            "db": self.db,
+            "protocol": 2,
+            "socket_connect_timeout": options.socket_connect_timeout,
+            "socket_read_size": _READ_SIZE,
+            "socket_timeout": options.socket_timeout,
+            **_UNNAMED,
+        }
+        if credentials is not None:
+            arguments["credential_provider"] = credentials
+        else:
+            arguments.update(username=self.username, password=self.password)
+        if self.path is not None:
+            return redis.UnixDomainSocketConnection, {**arguments, "path": self.path}
+        arguments.update(host=self.host, port=self.port, socket_keepalive=bool(options.socket_keepalive))
+        if options.socket_keepalive_options is not None:
+            arguments["socket_keepalive_options"] = options.socket_keepalive_options
+        if self.tls is None:
+            return redis.Connection, arguments
+        kind = ContextConnection if "ssl_context" in self.tls else redis.SSLConnection
+        return kind, {**arguments, **self.tls}
+
+
+def tls_arguments(option: Any) -> dict[str, Any] | None:
+    """The driver's arguments for what the ``ssl`` option of a connection asks for; None is no TLS.
+
+    Certificate and host name are verified unless the option says otherwise.
+
+    Arguments:
+        option: False or None is no TLS. True verifies against the system's authorities, to which ``ca_certs`` and the
+            like add others. An :class:`ssl.SSLContext` is used as it is. A mapping has the arguments of
+            :class:`redis.SSLConnection`, with or without ``ssl_`` before each (``cert_reqs="none"`` switches all
+            verification off); or ``context`` and, where it is not the host's, ``server_hostname``.
+
+    Raises:
+        ValueError: a name that the driver (the version that is installed) does not know, or a value that cannot be.
+    """
+    if not option:
+        return None
+    if isinstance(option, ssl.SSLContext):
+        return {"ssl_context": option}
+    given = dict(option) if hasattr(option, "items") else {}
+    arguments = {f"ssl_{name.removeprefix('ssl_')}": value for name, value in given.items()}
+    if isinstance(arguments.get("ssl_context"), ssl.SSLContext):
+        known = {"ssl_context", "ssl_server_hostname"}
+    else:
+        known = {name for name in signature(redis.SSLConnection).parameters if name.startswith("ssl_")}
+        if "ssl_minimum_version" in arguments:
+            arguments["ssl_min_version"] = arguments.pop("ssl_minimum_version")
+        mode = _verify_mode(arguments.get("ssl_cert_reqs"))
+        named = mode is not ssl.CERT_NONE and not _is_false(arguments.get("ssl_check_hostname"))
+        arguments.update(ssl_cert_reqs=mode, ssl_check_hostname=named)
+    unknown = sorted(set(arguments) - known)
+    if unknown:
+        raise ValueError(
+            f"ssl has no option {', '.join(unknown)}; with redis-py {redis.__version__} it has"
+            f" {', '.join(sorted(known))}, or ssl_context, an ssl.SSLContext that says everything else"
+        )
+    return arguments
+
+
+def _verify_mode(value: Any) -> ssl.VerifyMode:
+    if value is None:
+        return ssl.CERT_REQUIRED
+    if isinstance(value, str):
+        name = value.lower().removeprefix("cert_")
+        if name not in _VERIFY:
+            raise ValueError(f"ssl_cert_reqs is {value!r}; expected one of {', '.join(_VERIFY)}")
+        return _VERIFY[name]
+    return ssl.VerifyMode(value)
+
+
+def _is_false(value: Any) -> bool:
+    """Options in a URL are text."""
+    return value is not None and str(value).lower() in ("false", "0", "no", "off")
 
 
 def database(virtual_host: Any) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from time import time
 from typing import TYPE_CHECKING, Any
 
+import redis
+
 from kombu.exceptions import DecodeError, NotFound
 from kombu.log import get_logger
 from kombu.transport import virtual
@@ -59,9 +61,13 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
     def __init__(self, connection: Transport, **kwargs: Any) -> None:
         super().__init__(connection, **kwargs)
         self._ways = {}
+        self._client: Any = None
 
     def close(self) -> None:
         """Cancel the consumers and give back what they did not settle; in a forked child nothing of that."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.connection_pool.disconnect()
         if self.connection.is_inherited:
             self.closed = True
             return
@@ -83,6 +89,20 @@ class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
             delivery = self.qos.settle(tag)
             if delivery is not None:
                 self.connection.let_lapse(delivery[1])
+
+    @property
+    def client(self) -> Any:
+        """A :class:`redis.Redis` for the program's own commands, such as ``channel.client.llen("queue")``.
+
+        It connects at its first command, with sockets of its own, and is closed with the channel. Keys are those of
+        docs/redis.md, ``global_keyprefix`` included; values are bytes. It raises the driver's errors.
+        """
+        if self._client is None:
+            kind, arguments = self.connection.server.arguments
+            most = self.connection.options.max_connections
+            pool = redis.ConnectionPool(kind, max_connections=most, **arguments)
+            self._client = redis.Redis(connection_pool=pool)
+        return self._client
 
     # -- messages to consumers -----------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ from logging import getLogger
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ResponseError
+
 from kombu.exceptions import DeadlineExceeded
 from kombu_redis import errors
 from kombu_redis.resp import Argument, pack
@@ -57,18 +59,21 @@ class Client(Session):
         lock = self._take()
         try:
             wire = self._ready()
-            wire.limit()
             try:
-                wire.send(packed if not self._outgoing else self._take_outgoing() + packed)
+                wire.send_packed_command(
+                    (packed if not self._outgoing else self._take_outgoing() + packed,), False
+                )
                 if self._owed:
-                    self._collect()
-                reply = self._reader.read()
+                    self._collect(wire)
+                reply = wire.read_response(True)
+            except ResponseError as exc:
+                error = errors.error_from_driver(exc)
             except BaseException as exc:
-                self._fail(exc)
-            self._used = monotonic()
-            if isinstance(reply, Exception):
-                return self._refused(reply, packed)
-            return reply
+                self._fail(wire, exc)
+            else:
+                self._used = monotonic()
+                return reply
+            return self._refused(error, packed)
         finally:
             lock.release()
 
@@ -91,7 +96,7 @@ class Client(Session):
         packed = [command if isinstance(command, bytes) else pack(*command) for command in commands]
         lock = self._take()
         try:
-            self._ready().limit()
+            self._ready()
             replies = self._exchange(self._take_outgoing() + b"".join(packed), len(packed))
             unknown = [at for at, reply in enumerate(replies) if isinstance(reply, errors.NoScript)]
             if unknown:
@@ -139,12 +144,11 @@ class Client(Session):
         lock = self._take()
         try:
             wire = self._ready()
-            wire.limit()
             self.buffer(packed, replies, then)
             try:
-                wire.send(self._take_outgoing())
+                wire.send_packed_command((self._take_outgoing(),), False)
             except BaseException as exc:
-                self._fail(exc)
+                self._fail(wire, exc)
             self._used = monotonic()
         finally:
             lock.release()
@@ -157,19 +161,12 @@ class Client(Session):
                 self._ready()
             wire = self._wire
             if wire is not None and (self._outgoing or self._owed):
-                wire.limit()
+                wire.sock.limit()
                 self._exchange(self._take_outgoing(), 0)
         finally:
             lock.release()
 
     # -- waiting for a reply
-
-    def readable(self, timeout: float | None = 0) -> bool:
-        """Whether a reply has come, or the connection has ended, within ``timeout`` seconds; None waits for ever."""
-        wire = self._wire
-        if wire is None:
-            return False
-        return bool(self._reader.pending) or wire.readable(timeout)
 
     def read(self) -> Any:
         """The next reply, to what was sent by ``write(packed, 0)``; waits for it as long as a call would."""
@@ -178,16 +175,17 @@ class Client(Session):
             wire = self._wire
             if wire is None:
                 raise errors.ConnectionLost(f"not connected to {self.address}")
-            wire.limit()
+            wire.sock.limit()
             try:
-                reply = self._reader.read()
-            except BaseException as exc:
-                self._fail(exc)
-            self._used = monotonic()
-            if isinstance(reply, Exception):
-                if isinstance(reply, (*USELESS, errors.Unavailable)):
+                reply = wire.read_response(True)
+            except ResponseError as exc:
+                error = errors.error_from_driver(exc)
+                if isinstance(error, (*USELESS, errors.Unavailable)):
                     self._drop()
-                raise reply
+                raise error from None
+            except BaseException as exc:
+                self._fail(wire, exc)
+            self._used = monotonic()
             return reply
         finally:
             lock.release()
@@ -199,12 +197,13 @@ class Client(Session):
 
         A connection outlives the validity of a token, unless the server is told the new one.
         """
-        if self._options.credential_provider is None or not self.connected:
+        credentials = self._credentials
+        if credentials is None or not self.connected:
             return
-        fresh = self._ask()
-        if fresh and fresh != self._credentials:
+        known = credentials.last
+        fresh = credentials.get_credentials()
+        if fresh and fresh != known:
             self.call("AUTH", *fresh)
-            self._credentials = fresh
 
     def close(self) -> None:
         """Send what is buffered, if that can be done, and close."""

@@ -1,7 +1,7 @@
 """The errors of this transport: each is caught as ``kombu.exceptions.X`` and as one of ``redis.exceptions``.
 
-What the server answers becomes one of them by the first word of its answer; what the system says about a socket, by
-what was being done with it. No message ever holds a password.
+What the driver raises becomes one of them where a client gets it, by its class or by the first word of the server's
+answer. No message ever holds a password.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = (
     "ReadOnly",
     "Unavailable",
     "error_classes_t",
-    "error_from_reply",
+    "error_from_driver",
     "get_redis_ConnectionError",
     "get_redis_error_classes",
 )
@@ -115,35 +115,49 @@ class NoScript(CommandError, driver.NoScriptError):
     """NOSCRIPT: the server does not know a script (any more); it is sent again by itself."""
 
 
-_BY_WORD: dict[str, type[Any]] = {
-    "WRONGPASS": AuthenticationError,
-    "NOAUTH": AuthenticationError,
-    "LOADING": Loading,
-    "READONLY": ReadOnly,
-    "MASTERDOWN": MasterDown,
-    "CLUSTERDOWN": ClusterDown,
-    "OOM": OutOfMemory,
-    "NOPERM": AccessRefused,
-    "NOSCRIPT": NoScript,
-    **dict.fromkeys(("BUSY", "MISCONF", "NOREPLICAS", "TRYAGAIN", "UNBLOCKED"), Unavailable),
-}
+#: The driver takes the first word of some answers for the class of its error, and leaves it out of the text.
+_BY_CLASS: tuple[tuple[type[Exception], str, type[Any]], ...] = (
+    (driver.BusyLoadingError, "LOADING", Loading),
+    (driver.AuthenticationError, "", AuthenticationError),
+    (driver.MasterDownError, "MASTERDOWN", MasterDown),
+    (driver.ClusterDownError, "CLUSTERDOWN", ClusterDown),
+    (driver.TryAgainError, "TRYAGAIN", Unavailable),
+    (driver.ReadOnlyError, "READONLY", ReadOnly),
+    (driver.OutOfMemoryError, "OOM", OutOfMemory),
+    (driver.NoPermissionError, "NOPERM", AccessRefused),
+    (driver.NoScriptError, "NOSCRIPT", NoScript),
+    (driver.TimeoutError, "", NoReply),
+    (driver.ConnectionError, "", ConnectionLost),
+    (driver.InvalidResponse, "", InvalidReply),
+    # (a number that is none, where the protocol has one)
+    (ValueError, "the server does not speak Redis' protocol:", InvalidReply),
+)
 
-#: Old servers, and some errors of AUTH, have no word of their own.
+#: What the driver has no class for, or not in all its versions.
 _BY_START: tuple[tuple[str, type[Any]], ...] = (
-    ("ERR max number of clients reached", ConnectionLost),
-    ("ERR invalid password", AuthenticationError),
-    ("ERR AUTH <password> called without any password", AuthenticationError),
-    ("ERR Client sent AUTH, but no password is set", AuthenticationError),
-    ("ERR DB index is out of range", ConnectionError),
+    ("MASTERDOWN ", MasterDown),
+    ("CLUSTERDOWN ", ClusterDown),
+    *((word, Unavailable) for word in ("BUSY ", "MISCONF ", "NOREPLICAS ", "TRYAGAIN ", "UNBLOCKED ")),
+    ("DB index is out of range", ConnectionError),
 )
 
 
-def error_from_reply(text: str) -> Any:
-    """The error that the server's answer ``text`` (without the leading ``-``) stands for."""
-    kind = _BY_WORD.get(text.partition(" ")[0])
-    if kind is None:
-        kind = next((error for start, error in _BY_START if text.startswith(start)), CommandError)
-    return kind(text)
+def error_from_driver(exc: BaseException, where: str = "") -> Any:
+    """The error of this module that ``exc``, which the driver raised, stands for.
+
+    Arguments:
+        where: goes before the text.
+    """
+    text = str(exc)
+    known = next(((word, kind) for theirs, word, kind in _BY_CLASS if isinstance(exc, theirs)), None)
+    if known is None:
+        kind = next((kind for start, kind in _BY_START if text.startswith(start)), CommandError)
+    else:
+        word, kind = known
+        word = getattr(exc, "status_code", None) or word
+        if word and not text.startswith(word):
+            text = f"{word} {text}"
+    return kind(f"{where}: {text}" if where else text)
 
 
 def get_redis_error_classes() -> Any:

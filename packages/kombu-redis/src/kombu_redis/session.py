@@ -1,23 +1,26 @@
-"""The session of a client: connecting, logging in, noticing that the server is gone, and a fork.
+"""The session of a client: connecting, noticing that the server is gone, and a fork.
 
-The driver, redis-py, lends its errors and its credential providers. The socket is ours, because each wait on it has to
-respect the deadline in force, and because a command sent now whose reply is read later saves half of the round trips.
+A connection of redis-py does the work: the socket, TLS, the login, the protocol. It is used below the level of
+``redis.Redis``, because a command sent now whose reply is read later saves half of the round trips. Looking up a host's
+name is the system's affair and has no time limit but the resolver's own (``options timeout`` in resolv.conf).
 """
 
 from __future__ import annotations
 
 from logging import getLogger
 from os import getpid
+from socket import SHUT_RDWR
 from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from kombu.exceptions import DeadlineExceeded
+from redis import exceptions as driver
+
 from kombu.utils.deadline import current, deadline_scope, remaining
 from kombu_redis import errors
-from kombu_redis.credentials import Credentials, credentials_of
-from kombu_redis.resp import Argument, Reader, pack
-from kombu_redis.sockets import Wire
+from kombu_redis.credentials import Credentials
+from kombu_redis.resp import pack
+from kombu_redis.wire import kept, wait_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from kombu_redis.address import Address
     from kombu_redis.options import Options
 
-__all__ = ("USELESS", "Session", "Then")
+__all__ = ("USELESS", "Session", "Then", "read_replies")
 
 logger = getLogger("kombu.transport.redis")
 
@@ -59,13 +62,14 @@ class Session:
         #: listens to that has to look.
         self.checks = True
         self._options = options
-        self._name = name or options.client_name
-        self._ask = credentials_of(address, options.credential_provider)
-        self._credentials: Credentials = ()
+        provider = options.credential_provider
+        self._credentials = None if provider is None else Credentials(provider)
+        #: The driver's connection class and its arguments.
+        self.arguments = address.connection(options, name, self._credentials)
         self._pid = getpid()
         self._ended = False
-        self._wire: Wire | None = None
-        self._reader: Any = None
+        #: The driver's connection, never used again once it is lost.
+        self._wire: Any = None
         self._used = 0.0
         self._forget()
 
@@ -107,51 +111,72 @@ class Session:
     def _connect(self) -> None:
         options = self._options
         outer = current()
+        wire = None
         try:
             with deadline_scope(options.socket_connect_timeout):
-                self._wire = Wire(
-                    self.address,
-                    monotonic() + (remaining() or 0.0),
-                    options.socket_timeout,
-                    options.socket_keepalive,
-                    options.socket_keepalive_options,
-                )
-                self._reader = Reader(self._wire.receive)
-                self._log_in()
-            if self._ended:
-                raise errors.ConnectionLost(f"the connection to {self.address} was closed")
-        except (DeadlineExceeded, errors.NoReply) as exc:
-            self._drop()
-            if outer is not None and outer.expired:
+                left = remaining()
+                kind, arguments = self.arguments
+                limits = {"socket_connect_timeout": left, "socket_timeout": left}
+                wire = kept(kind)(**{**arguments, **limits})  # type: ignore[arg-type]
+                wire.connect()
+                self._greet(wire)
+        except BaseException as exc:
+            if wire is not None:
+                wire.disconnect()
+            if isinstance(exc, (TimeoutError, driver.TimeoutError)) and outer is not None and outer.expired:
                 raise outer.exceeded(f"connecting to {self.address}") from exc
-            what = "no TLS connection" if self.address.tls is not None else "no connection"
-            limit = f"{options.socket_connect_timeout:g} s (socket_connect_timeout)"
-            raise errors.NoReply(f"{what} to {self.address} within {limit}") from exc
-        except BaseException:
-            self._drop()
-            raise
+            if not isinstance(exc, (driver.RedisError, TimeoutError)):
+                raise
+            raise self._not_connected(exc) from exc
+        if self._ended:
+            wire.disconnect()
+            raise errors.ConnectionLost(f"the connection to {self.address} was closed")
+        wire.sock.timeout = options.socket_timeout
+        self._wire = wire
         self.connects += 1
         self._used = monotonic()
 
-    def _log_in(self) -> None:
-        """AUTH, SELECT and a name in one round trip; a PING says whether the server serves us at all."""
-        self._credentials = self._ask()
-        commands: list[tuple[Argument, ...]] = []
-        if self._credentials:
-            commands.append(("AUTH", *self._credentials))
-        if self.address.db:
-            commands.append(("SELECT", self.address.db))
-        vital = len(commands)
-        commands.append(("PING",))
-        if self._name:
-            commands.append(("CLIENT", "SETNAME", self._name))
-        replies = self._exchange(b"".join([pack(*command) for command in commands]), len(commands))
-        for reply in replies[: vital + 1]:
-            # (a user who may not PING is as welcome as any)
-            if isinstance(reply, Exception) and not isinstance(reply, errors.AccessRefused):
-                raise type(reply)(f"{self.address}: {reply}")
-        if isinstance(replies[-1], Exception) and self._name:
-            logger.debug("%s does not take the name %r: %s", self.address, self._name, replies[-1])
+    def _greet(self, wire: Any) -> None:
+        """The driver has logged in; a PING says whether the server serves us at all."""
+        wire.sock.limit()
+        wire.send_packed_command((_PING,), False)
+        try:
+            wire.read_response(True)
+        except driver.NoPermissionError:
+            pass  # who may not PING is as welcome as any
+
+    def _not_connected(self, exc: BaseException) -> BaseException:
+        """What to raise when connecting failed."""
+        where, text = self.address, str(exc)
+        if isinstance(exc, (TimeoutError, driver.TimeoutError)):
+            what = "no TLS connection" if where.tls is not None else "no connection"
+            limit = f"{self._options.socket_connect_timeout:g} s (socket_connect_timeout)"
+            return errors.NoReply(f"{what} to {where} within {limit}")
+        if "CERTIFICATE_VERIFY_FAILED" in text:
+            return errors.ConnectionError(
+                f"the certificate of {where} is not accepted: {text} ssl_ca_certs names the authorities to trust"
+            )
+        if isinstance(exc.__context__, FileNotFoundError) and where.tls is not None:
+            return errors.ConnectionError(
+                f"a file that the ssl options of {where} name does not exist: {text}"
+            )
+        error = errors.error_from_driver(exc, str(where))
+        if isinstance(error, errors.ConnectionLost):
+            return errors.ConnectionLost(f"no connection to {where}: {text}")
+        return error  # type: ignore[no-any-return]
+
+    def readable(self, timeout: float | None = 0) -> bool:
+        """Whether a reply has come, or the connection has ended, within ``timeout`` seconds; None waits for ever."""
+        lock = self._take()
+        try:
+            wire = self._wire
+            if wire is None:
+                return False
+            if wire.has_read():
+                return True
+        finally:
+            lock.release()
+        return wait_readable(wire.sock.fileno(), timeout)
 
     # -- letting go
 
@@ -160,8 +185,18 @@ class Session:
         if self._pid != getpid():
             self._after_fork()
             return
-        self._drop()
+        wire, self._wire = self._wire, None
         self._forget()
+        if wire is None:
+            return
+        try:
+            wire.sock.shutdown(SHUT_RDWR)
+        except OSError:
+            pass
+        # (a thread that is reading finds the end and closes)
+        if self.lock.acquire(False):
+            wire.disconnect()
+            self.lock.release()
 
     def end(self) -> None:
         """As :meth:`abandon`, for good: a thread that still uses it does not connect again."""
@@ -172,7 +207,7 @@ class Session:
         wire, self._wire = self._wire, None
         self._owed = []
         if wire is not None:
-            wire.close()
+            wire.disconnect()
 
     def _after_fork(self) -> None:
         """The socket, the lock and what is on the way are the parent's."""
@@ -181,7 +216,7 @@ class Session:
         self._pid = getpid()
         self._forget()
         if wire is not None:
-            wire.close(shutdown=False)
+            wire.disconnect()  # (says nothing to the server: the driver knows that this is another process)
 
     # -- inside, with the lock held
 
@@ -197,25 +232,30 @@ class Session:
                 raise deadline.exceeded(f"waiting for another thread's command to {self.address}")
         return lock
 
-    def _ready(self) -> Wire:
-        """The socket; a new one when the server has closed the last one while nobody used it."""
+    def _ready(self) -> Any:
+        """The connection, ready for use; a new one when the server has closed the last one while nobody used it.
+
+        Raises:
+            DeadlineExceeded: the deadline in force has passed; nothing was sent.
+        """
         if self._wire is not None and self.checks and monotonic() - self._used > IDLE:
             self._look_after()
         if self._wire is None:
             self._connect()
-        assert self._wire is not None
-        return self._wire
+        wire = self._wire
+        wire.sock.limit()
+        return wire
 
     def _look_after(self) -> None:
         """After a pause: is the server still there? If not, nothing is lost by connecting anew."""
-        wire, interval = self._wire, self._options.health_check_interval
-        assert wire is not None
+        interval = self._options.health_check_interval
+        self._wire.sock.limit()
         try:
             if interval is not None and monotonic() - self._used > interval:
                 self._exchange(_PING, 1)
-            elif wire.readable(0):
+            elif self.readable():
                 self._exchange(b"", 0)
-                if wire.readable(0):
+                if self.readable():
                     self._drop()
         except errors.ConnectionLost as exc:
             logger.info("%s: connecting again", exc)
@@ -224,14 +264,13 @@ class Session:
 
     def _exchange(self, packed: bytes, count: int) -> list[Any]:
         wire = self._wire
-        assert wire is not None
         try:
-            wire.limit()
-            wire.send(packed)
-            self._collect()
-            replies = [self._reader.read() for _ in range(count)]
+            if packed:
+                wire.send_packed_command((packed,), False)
+            self._collect(wire)
+            replies = read_replies(wire, count)
         except BaseException as exc:
-            self._fail(exc)
+            self._fail(wire, exc)
         self._used = monotonic()
         return replies
 
@@ -243,11 +282,11 @@ class Session:
         self._outgoing, self._promised = [], []
         return packed
 
-    def _collect(self) -> None:
+    def _collect(self, wire: Any) -> None:
         """Read the replies that are owed, and hand them to who wants them."""
         while self._owed:
             count, then = self._owed.pop(0)
-            replies = [self._reader.read() for _ in range(count)]
+            replies = read_replies(wire, count)
             if then is not None:
                 then(replies)
                 continue
@@ -255,12 +294,35 @@ class Session:
                 if isinstance(reply, Exception):
                     self.on_late_error(reply)
 
-    def _fail(self, exc: BaseException) -> NoReturn:
+    def _fail(self, wire: Any, exc: BaseException) -> NoReturn:
         """The stream may be out of step: close it, and say what happened."""
-        wire = self._wire
-        self._drop()
-        if wire is not None and isinstance(exc, OSError):
-            error = wire.error(exc)
-            if error is not exc:
-                raise error from exc
-        raise exc
+        wire.disconnect()
+        if self._wire is wire:
+            self._drop()
+        if not isinstance(exc, (driver.RedisError, ValueError)):
+            raise exc
+        raise self._lost(wire, exc) from exc
+
+    def _lost(self, wire: Any, exc: BaseException) -> BaseException:
+        """What to raise when a connection failed."""
+        if isinstance(exc, driver.TimeoutError):
+            deadline = current()
+            if deadline is not None and wire.sock.by_deadline:
+                return deadline.exceeded(f"a command to {self.address}")
+            limit = f"{self._options.socket_timeout:g} s (socket_timeout)"
+            return errors.NoReply(f"{self.address} did not answer within {limit}")
+        error = errors.error_from_driver(exc)
+        if isinstance(error, errors.ConnectionLost):
+            return errors.ConnectionLost(f"the connection to {self.address} is lost: {exc}")
+        return error  # type: ignore[no-any-return]
+
+
+def read_replies(wire: Any, count: int) -> list[Any]:
+    """So many replies, with the errors among them."""
+    replies: list[Any] = []
+    for _ in range(count):
+        try:
+            replies.append(wire.read_response(True))
+        except driver.ResponseError as exc:
+            replies.append(errors.error_from_driver(exc))
+    return replies
