@@ -60,6 +60,7 @@ class Transport(Looping):
     driver_type = "redis"
     driver_name = "redis"
     default_port = 6379
+    supports_batch_publish = True
     connection_errors, channel_errors = get_redis_error_classes()
     #: There is always something that time may bring about: see :class:`.sweep.Sweep`.
     schedule = (Sweep,)
