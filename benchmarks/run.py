@@ -18,6 +18,7 @@ import amqp_run
 import clients_run
 import pyperf
 import redis_run
+from fauxqs import running
 from goals import ROWS, SCENARIOS, Row
 from processes import spawn
 
@@ -41,7 +42,12 @@ def main() -> int:
     for side in ("old", "new"):  # which also has the bytecode written
         code = f"{API}; print(__version__); Connection('memory://').connect()"
         print(f"{side}: kombu {spawn(environments[side], '-c', code).strip()}, {environments[side]}")
-    samples = measure(environments, [name for name in chosen if name in SCENARIOS], options.rounds)
+    with running(options.fauxqs) as port:
+        if port is None and (left_out := [name for name in chosen if name.startswith("sqs_")]):
+            print(f"left out, because fauxqs is not installed: {' '.join(left_out)}")
+            chosen = [name for name in chosen if name not in left_out]
+        os.environ["KOMBU_BENCH_SQS"] = str(port)
+        samples = measure(environments, [name for name in chosen if name in SCENARIOS], options.rounds)
     medians = {key: statistics.median(values) for key, values in samples.items()}
     table = [compared(row, medians) for row in ROWS if ("new", row.figure) in medians]
     if table:
@@ -86,6 +92,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--redis", metavar="URL", help="a server to measure with, which is emptied; default: a private one"
     )
+    parser.add_argument("--fauxqs", type=Path, default=Path(".bench/fauxqs"), help="where fauxqs is installed")
     options = parser.parse_args()
     unknown = set(options.scenario) - {*SCENARIOS, *CONTESTS}
     if unknown:

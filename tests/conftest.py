@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.support.old_kombu",
     "tests.support.rabbit_fixtures",
     "tests.support.redis_fixtures",
+    "tests.support.sqs_fixtures",
 ]
 
 # A shared machine may stall any one example: time is pytest-timeout's matter.

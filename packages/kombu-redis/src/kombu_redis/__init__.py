@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kombu_redis.channel import Channel, Message
 from kombu_redis.errors import error_classes_t, get_redis_ConnectionError, get_redis_error_classes
+from kombu_redis.sentinel import SentinelChannel, SentinelTransport
 from kombu_redis.settling import QoS
 from kombu_redis.transport import Transport
 
@@ -14,6 +15,8 @@ __all__ = (
     "Channel",
     "Message",
     "QoS",
+    "SentinelChannel",
+    "SentinelTransport",
     "Transport",
     "error_classes_t",
     "get_redis_ConnectionError",

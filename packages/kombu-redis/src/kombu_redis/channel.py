@@ -15,6 +15,7 @@ from kombu.transport.virtual.hooks import channel_verb
 
 from .declaring import DeclareVerbs
 from .envelope import RAW
+from .historic import HistoricNames
 from .publishing import PublishVerbs
 from .settling import QoS
 
@@ -46,7 +47,7 @@ class Message(virtual.Message):
             self.errors = [(DecodeError, error, None)]
 
 
-class Channel(PublishVerbs, DeclareVerbs, virtual.Channel):
+class Channel(HistoricNames, PublishVerbs, DeclareVerbs, virtual.Channel):
     """Messages are leased, not removed, until they are settled; see :mod:`.store` for what each step promises."""
 
     Message = Message

@@ -242,7 +242,7 @@ class DeclareVerbs(virtual.Channel):
         with self.lock:
             self.directory.refresh_rows()
 
-    def sweep_bindings(self) -> None:
-        """Forget rows whose time is over."""
+    def sweep_bindings(self, limit: int | None = None) -> None:
+        """Forget rows whose time is over: all of them, whatever the historic ``limit``."""
         with self.lock:
             self.directory.sweep_bindings()

@@ -60,6 +60,7 @@ class Transport(Looping):
     driver_type = "redis"
     driver_name = "redis"
     default_port = 6379
+    supports_batch_publish = True
     connection_errors, channel_errors = get_redis_error_classes()
     #: There is always something that time may bring about: see :class:`.sweep.Sweep`.
     schedule = (Sweep,)
@@ -82,7 +83,7 @@ class Transport(Looping):
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
         self.options = Options.parse(client.transport_options, client=client)
-        self.address = Address.from_client(client)
+        self.address = self._address(client)
         #: Seconds after which a silent server counts as gone.
         self.patience = self.options.socket_timeout or 10.0
         #: Names this connection among all: its consumers, exclusive queues and leases.
@@ -106,6 +107,9 @@ class Transport(Looping):
         self.keeper = Keeper(self)
         self.sweep = Sweep(self)
         self._pid = getpid()
+
+    def _address(self, client: Any) -> Address:
+        return Address.from_client(client)
 
     def open_client(self, use: str = "") -> Client:
         """One more socket to the same server, not connected yet; ``use`` is added to its ``client_name``."""

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -211,6 +212,7 @@ def test_a_fork_has_connections_of_its_own(hub, client, server):
     pid = os.fork()
     if pid == 0:
         status = 1
+        signal.alarm(30)  # a child that hangs is not left behind
         try:
             client.hub = Hub()
             status = 0 if fetch(client, server.url + "/child").code == 200 else 2

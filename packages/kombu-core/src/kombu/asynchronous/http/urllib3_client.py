@@ -77,7 +77,7 @@ class Urllib3Client(BaseClient):
         """
         if self.closed:
             raise RuntimeError("the HTTP client is closed; get_client(hub) makes a new one")
-        if False:
+        if self._pid != os.getpid():
             self._end.detach()
             self._begin()
         route = options.route(request)

@@ -75,7 +75,8 @@ class TestMessageTtl:
         queue = rig.queue()
         rig.channel.basic_qos(0, 1, False)
         inbox = rig.consume(queue)
-        rig.send(queue, "in time", "goes", expiration=str(SHORT))
+        rig.send(queue, "in time", expiration=str(20 * SHORT))
+        rig.send(queue, "goes", expiration=str(SHORT))
         rig.send(queue, "stays")
         rig.receive(1, inbox)
         # When

@@ -315,7 +315,10 @@ class PublishVerbs(DeclareVerbs):
         queues = [
             name for name in found if not (reason != "rejected" and policy.goes_in_circles(letter, name))
         ]
+        self._seal(letter, {"exchange": exchange, "routing_key": routing_key})
         if not queues:
+            if self._broadcast(exchange, letter, routing_key):
+                return
             logger.warning(
                 "Dead letter (%s) of queue %r is dropped: exchange %r with key %r leads to no queue",
                 reason,
@@ -324,7 +327,6 @@ class PublishVerbs(DeclareVerbs):
                 routing_key,
             )
             return
-        self._seal(letter, {"exchange": exchange, "routing_key": routing_key})
         try:
             self._spread(queues, letter, None)
         except MessageNacked as exc:  # whoever settles or consumes here did not publish it

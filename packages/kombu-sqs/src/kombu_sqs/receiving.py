@@ -1,0 +1,144 @@
+"""ReceiveMessage: messages as letters, each with what settles it."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from kombu.log import get_logger
+
+from . import attributes, offload
+from .codec import Letter, decode
+from .errors import is_credential_trouble, translate
+from .lease import BATCH, Held
+
+if TYPE_CHECKING:
+    from .clients import Clients
+    from .lease import Leases
+    from .offload import Store
+    from .options import Options
+    from .queues import Queues, Target
+
+__all__ = ("Receiver",)
+
+logger = get_logger(__name__)
+
+#: Seconds that an answer may take beyond the time the server is asked to wait.
+MARGIN = 10.0
+
+#: What is asked for about every message. All message attributes come along: they cost nothing.
+SYSTEM_ATTRIBUTES = ("ApproximateReceiveCount", "MessageGroupId", "MessageDeduplicationId")
+
+
+class Receiver:
+    """Receives for one connection."""
+
+    def __init__(
+        self, clients: Clients, queues: Queues, leases: Leases, options: Options, store: Store | None
+    ) -> None:
+        self._clients = clients
+        self._queues = queues
+        self._leases = leases
+        self._options = options
+        self._store = store
+        self.asked = _wanted(options.fetch_message_attributes)
+
+    def poll(self, queue: str, limit: int) -> list[Letter]:
+        """One long poll, tried once: up to ``limit`` (10 at most) messages, or none.
+
+        Raises:
+            AMQPError: it failed; refused credentials are looked for again before the next time.
+        """
+        target = self._queues.find(queue)
+        wait = self._options.wait_time_seconds
+        client = self._clients.get("sqs", target.access, wait + MARGIN)
+        try:
+            answer = client.receive_message(**self._request(target, limit, wait))
+        except Exception as exc:
+            if is_credential_trouble(exc):
+                self._clients.renew("sqs", target.access)
+            raise translate(exc, f"receive_message {queue}") from exc
+        return self._letters(target, answer)
+
+    def get(self, queue: str, limit: int = 1) -> list[Letter]:
+        """What is there now. It is waited for a second, without which SQS looks at some of its servers only."""
+        target = self._queues.find(queue)
+        request = self._request(target, limit, min(1, self._options.wait_time_seconds))
+        del request["QueueUrl"]
+        return self._letters(target, self._queues.call("receive_message", target, **request))
+
+    def _request(self, target: Target, limit: int, wait: int) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "QueueUrl": target.url,
+            "MaxNumberOfMessages": min(limit, BATCH),
+            "WaitTimeSeconds": wait,
+            "VisibilityTimeout": self._options.visibility_timeout,
+            **self.asked,
+        }
+        if target.fifo:  # an answer that gets lost is given again when the request is repeated
+            request["ReceiveRequestAttemptId"] = uuid4().hex
+        return request
+
+    def _letters(self, target: Target, answer: dict[str, Any]) -> list[Letter]:
+        messages = answer.get("Messages") or ()
+        if not messages:
+            return []
+        now = monotonic()
+        extend_at = now + self._options.visibility_timeout / 2
+        letters = []
+        for raw in messages:
+            held = Held(target, raw["ReceiptHandle"], raw["MessageId"], now, extend_at)
+            self._leases.add(held)
+            letter = self._open(target, raw, held)
+            if letter is not None:
+                letters.append(letter)
+        return letters
+
+    def _open(self, target: Target, raw: dict[str, Any], held: Held) -> Letter | None:
+        """The letter; None when its body cannot be had now: it comes again when its lease is over."""
+        given = raw.get("MessageAttributes") or {}
+        is_raw = self._options.format == "raw"
+        letter = decode(raw["Body"], given, is_raw and offload.PROPERTY not in given)
+        try:
+            text = offload.redeem(letter, self._store)
+        except Exception:
+            logger.exception("Message %s of %r is left: its body cannot be had", held.message_id, target.name)
+            self._leases.drop(held)
+            return None
+        if text is not None:
+            ticket = letter["properties"]
+            held.offloaded = None if ticket.get(offload.SHARED) else ticket[offload.PROPERTY]
+            letter = decode(text, given, is_raw)
+        letter.held = held
+        properties = letter["properties"]
+        system = raw.get("Attributes") or {}
+        count = int(system.get("ApproximateReceiveCount", 1))
+        if count > 1:
+            properties["delivery_count"] = count - 1
+        if given:
+            properties["message_attributes"] = attributes.from_aws(given)
+        for name in ("MessageGroupId", "MessageDeduplicationId"):
+            if name in system:
+                properties[name] = system[name]
+        info = properties.get("delivery_info") or {"exchange": "", "routing_key": target.name}
+        properties["delivery_info"] = {**info, "sqs_message": raw, "sqs_queue": target.url}
+        return letter
+
+
+def _wanted(option: Any) -> dict[str, list[str]]:
+    """What to ask about messages: the option ``fetch_message_attributes``, on top of what is needed.
+
+    The option is a list of system attributes, or a dictionary with ``MessageSystemAttributeNames`` and
+    ``MessageAttributeNames``.
+    """
+    system: list[str] = list(SYSTEM_ATTRIBUTES)
+    named: list[str] = ["All"]
+    if isinstance(option, dict):
+        system += option.get("MessageSystemAttributeNames") or ()
+        named = list(option.get("MessageAttributeNames") or named)
+    elif option:
+        system += option
+    if "All" in system:
+        system = ["All"]
+    return {"MessageSystemAttributeNames": list(dict.fromkeys(system)), "MessageAttributeNames": named}

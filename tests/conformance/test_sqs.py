@@ -1,0 +1,66 @@
+"""The conformance suite on ``sqs://``, with fanout by SNS, against moto's server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kombu.testing.conformance import *  # noqa: F403
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.support.sqs import Endpoint
+
+
+class Shelf(dict[str, bytes]):
+    """An offload store: bodies above SQS's limit are kept here."""
+
+    def put(self, body: bytes) -> str:
+        key = f"body-{len(self)}"
+        self[key] = body
+        return key
+
+    def get(self, key: str) -> bytes:  # type: ignore[override]
+        return self[key]
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+
+SHELF = Shelf()
+
+
+@pytest.fixture
+def url(sqs_endpoint: Endpoint) -> str:
+    return sqs_endpoint.url
+
+
+@pytest.fixture
+def connection_options() -> Mapping[str, Any]:
+    # (short polls, since leaving a queue waits for the one in flight)
+    options = {"supports_fanout": True, "wait_time_seconds": 0, "polling_interval": 0.02, "offload": SHELF}
+    return {"transport_options": options}
+
+
+UNNOTICED = "a message that has expired stays in the queue until a consumer or a get comes to it"
+SECONDS = "SQS delays by whole seconds: a fraction is rounded up"
+
+
+@pytest.fixture
+def degradations() -> Mapping[str, str]:
+    return {
+        "priority": "SQS has none: messages come about in the order of publishing",
+        "max_length": "x-max-length is ignored: SQS knows the length of a queue only about",
+        "queue_expires": "x-expires is ignored: a queue that nobody uses stays",
+        "TestDelay.test_in_the_order_of_their_times": SECONDS,
+        "TestTurns.test_also_by_two_connections": "a receive takes up to ten messages where nothing limits it",
+        "TestMessageTtl.test_does_not_count_while_expired_messages_stand_first": UNNOTICED,
+        "TestMessageTtl.test_zero_expires_unless_somebody_waits": UNNOTICED,
+        "TestExpiredLetter.test_expired": UNNOTICED,
+        "TestExpiredLetter.test_expired_by_the_queue": UNNOTICED,
+        "TestExpiredLetter.test_several_causes_are_listed": UNNOTICED,
+        "TestExpiredLetter.test_a_circle_without_a_rejection_ends": UNNOTICED,
+        "TestExpiredLetter.test_retry_after_a_pause": UNNOTICED,
+    }

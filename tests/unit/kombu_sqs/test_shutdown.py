@@ -1,0 +1,154 @@
+"""A stop gives everything back: nothing stays in flight that was not finished."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.sqs import Endpoint
+from tests.unit.kombu_sqs.helpers import Inbox, connect, until
+
+if TYPE_CHECKING:
+    from tests.support.sqs_proxy import HttpProxy
+
+#: A worker as people write them: SIGTERM ends the program, and the connection closes on the way out.
+WORKER = """
+import signal, sys, threading
+from kombu import Connection, Consumer, Queue
+
+def stop(*args):
+    raise SystemExit
+
+signal.signal(signal.SIGTERM, stop)
+url, name, prefetch, wait, closes = sys.argv[1:]
+connection = Connection(url, transport_options={"wait_time_seconds": int(wait)})
+seen = []
+
+def handle(body, message):
+    seen.append(message)
+    print(len(seen), flush=True)
+
+consumer = Consumer(connection.channel(), [Queue(name)], callbacks=[handle], prefetch_count=int(prefetch))
+consumer.consume()
+print("ready", flush=True)
+try:
+    while True:
+        connection.drain_events()
+finally:
+    if closes == "yes":
+        connection.release()
+"""
+
+
+class Worker:
+    def __init__(self, url: str, queue: str, prefetch: int = 5, wait: int = 1, closes: str = "yes") -> None:
+        arguments = [url, queue, str(prefetch), str(wait), closes]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKER, *arguments], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.lines = self.process.stdout
+
+    def read(self) -> str:
+        return self.lines.readline().strip()
+
+    def terminate(self) -> float:
+        self.process.send_signal(signal.SIGTERM)
+        return monotonic()
+
+    def finish(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.lines.close()
+
+
+@pytest.mark.parametrize("closes", ["yes", "no"])
+def test_after_sigterm_nothing_is_in_flight(sqs_endpoint: Endpoint, sqs_name: str, closes: str) -> None:
+    # Given: a worker that holds five messages, of more, and may have fetched others
+    queue = sqs_endpoint.create(sqs_name)
+    for number in range(20):
+        sqs_endpoint.client().send_message(QueueUrl=queue, MessageBody=f"message {number}")
+    worker = Worker(sqs_endpoint.url, sqs_name, closes=closes)
+    try:
+        while worker.read() != "5":
+            pass
+        assert sqs_endpoint.in_flight(queue) >= 5
+        # When
+        told = worker.terminate()
+        # Then: whether the program closes its connection or just ends
+        until(lambda: sqs_endpoint.in_flight(queue) == 0, "all go back", seconds=2.0)
+        assert monotonic() - told < 2
+        assert sqs_endpoint.ready(queue) == 20
+        worker.process.wait(10)
+    finally:
+        worker.finish()
+
+
+@pytest.mark.parametrize(("wait", "late"), [(1, 0.0), (4, 2.3)])
+def test_what_a_receive_in_flight_takes_goes_back(
+    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str, wait: int, late: float
+) -> None:
+    # Given: a worker whose receive waits at the server, for longer than closing a connection takes or not
+    queue = sqs_endpoint.create(sqs_name)
+    worker = Worker(Endpoint(sqs_proxy.port).url, sqs_name, wait=wait)
+    try:
+        until(lambda: sqs_proxy.count("ReceiveMessage"), "it asks for messages")
+        # When: messages come after it was told to stop
+        worker.terminate()
+        sleep(late)
+        for number in range(3):
+            sqs_endpoint.client().send_message(QueueUrl=queue, MessageBody=f"late {number}")
+        # Then
+        until(
+            lambda: sqs_endpoint.in_flight(queue) == 0 and sqs_endpoint.ready(queue) == 3,
+            "all three are there for others",
+            seconds=2.0,
+        )
+        worker.process.wait(10)
+        assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (0, 3)
+    finally:
+        worker.finish()
+
+
+def test_cancelling_gives_back_what_was_fetched_ahead(sqs_endpoint: Endpoint, sqs_name: str) -> None:
+    # Given: eight fetched, one delivered
+    queue = sqs_endpoint.create(sqs_name)
+    for number in range(8):
+        sqs_endpoint.client().send_message(QueueUrl=queue, MessageBody=str(number))
+    with connect(sqs_endpoint.url) as connection:
+        inbox = Inbox(connection, sqs_name, prefetch=8)
+        connection.drain_events(timeout=10)
+        assert len(inbox) == 1
+        # When
+        inbox.channel.basic_cancel(inbox.tag)
+        # Then: what was delivered stays ours
+        assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (1, 7)
+        inbox[0].ack()
+    assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (0, 7)
+
+
+def test_what_nobody_has_room_for_goes_to_others(sqs_endpoint: Endpoint, sqs_name: str) -> None:
+    # Given: one message at a time for the whole channel, from two queues that are asked at once
+    queues = [sqs_endpoint.create(f"{sqs_name}-{number}") for number in range(2)]
+    with connect(sqs_endpoint.url, wait_time_seconds=1) as connection:
+        channel = connection.channel()
+        channel.basic_qos(0, 1, True)
+        seen: list[object] = []
+        for number in range(2):
+            channel.basic_consume(f"{sqs_name}-{number}", callback=seen.append)
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.2)
+        for queue in queues:
+            sqs_endpoint.client().send_message(QueueUrl=queue, MessageBody="work")
+        connection.drain_events(timeout=10)
+        # When: the one is being worked on for long
+        until(lambda: sum(map(sqs_endpoint.in_flight, queues)) == 1, "the other goes back", seconds=5)
+        # Then
+        assert len(seen) == 1
+        assert sum(map(sqs_endpoint.ready, queues)) == 1
