@@ -145,10 +145,10 @@ class Member:
         say(serving=name)
         self.drain(self.connection)
 
-    def multi_call(self, method):
-        """Ask all nodes, and wait a second for their answers."""
+    def multi_call(self, method, limit=1):
+        """Ask all nodes, and wait a second for so many answers."""
         mailbox = Mailbox("control", "fanout")(self.connection)
-        say(answers=mailbox.multi_call(method, timeout=1, limit=1))
+        say(answers=mailbox.multi_call(method, timeout=1, limit=limit))
 
     def control(self, count, expires):
         """Ask "who is there" from as many processes, each killed while it waits for answers."""

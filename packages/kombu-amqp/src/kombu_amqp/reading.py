@@ -56,8 +56,9 @@ class Reads:
         #: Who waits for an answer, so that deliveries have to wait for ``drain_events``.
         self.waiting: Any = None
         self._deferred: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        #: Called when something was deferred; set by the event loop.
+        #: Called when there is work that the descriptor does not announce; set by the event loop.
         self.on_deferred: Callable[[], Any] | None = None
+        self._announced = False
         self._looked = 0.0
 
     def blocking_read(self, timeout: float | None = None) -> Any:
@@ -112,7 +113,7 @@ class Reads:
         limit = remaining(self.read_timeout if timeout is None else timeout)
         if not self._reading.acquire(False):
             raise self._in_use()
-        outer, self.waiting = self.waiting, None
+        outer, self.waiting, self._announced = self.waiting, None, False
         try:
             if self._deferred:
                 fun, args = self._deferred.popleft()
@@ -136,8 +137,19 @@ class Reads:
     def defer(self, fun: Callable[..., Any], *args: Any) -> None:
         """Have ``fun(*args)`` called by the next :meth:`drain_events`."""
         self._deferred.append((fun, args))
-        if self.on_deferred is not None:
+        self._announce()
+
+    def _announce(self) -> None:
+        """Have the event loop call for what was read ahead: the descriptor may not become readable again."""
+        if self.on_deferred is not None and not self._announced and self.has_pending:
+            self._announced = True
             self.on_deferred()
+
+    def _answered(self, outer: Any) -> None:
+        """The end of a wait for something else than deliveries."""
+        self.waiting = outer
+        self._reading.release()
+        self._announce()
 
     @property
     def has_pending(self) -> bool:
@@ -167,8 +179,7 @@ class Reads:
                         self._transport.shut(error)
                     raise error
         finally:
-            self.waiting = outer
-            self._reading.release()
+            self._answered(outer)
 
     def look(self, waiter: Any) -> None:
         """Handle what has come meanwhile, without waiting; deliveries are kept for later."""
@@ -181,8 +192,7 @@ class Reads:
             while self._read_one(0.0) is not None and self.wire is not None and self.wire.has_buffered:
                 pass
         finally:
-            self.waiting = outer
-            self._reading.release()
+            self._answered(outer)
 
     def before_publish(self, waiter: Any) -> None:
         """See whether the broker takes messages, and wait for it when it doesn't.
@@ -207,8 +217,7 @@ class Reads:
                 while self.blocked is not None and self._read_one(_left(until)) is not None:
                     pass
             finally:
-                self.waiting = outer
-                self._reading.release()
+                self._answered(outer)
         if self.blocked is not None:
             self.raise_blocked()
 

@@ -164,9 +164,11 @@ class Transport(BaseTransport):
         return connection.drain_events(timeout)
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        """Let the loop watch the socket, and call again for what was kept meanwhile."""
+        """Let the loop watch the socket, and call for what was kept or read ahead."""
         loop.add_reader(connection.fileno(), self.on_readable, connection, loop)
         connection.on_deferred = lambda: loop.call_soon(self.on_readable, connection, loop)
+        if connection.has_pending:
+            connection.on_deferred()
 
     def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:
         """Take it out again."""

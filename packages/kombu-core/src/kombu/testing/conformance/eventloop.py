@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kombu.testing.rig import Rig
 
@@ -25,10 +26,39 @@ class TestEventLoop:
         bodies = [str(number) for number in range(5)]
         rig.send(queue, *bodies, channel=publisher.channel())
         # Then
-        loop: Iterator[object] = hub.create_loop()
-        hub.call_repeatedly(0.05, lambda: None)
-        deadline = monotonic() + rig.patience
-        while len(inbox) < 5 and monotonic() < deadline:
-            next(loop)
+        run(hub, lambda: len(inbox) >= 5, rig.patience)
         hub.close()
         assert inbox.payloads == bodies
+
+    def test_a_consumer_that_comes_later_gets_what_waits(self, rig: Rig) -> None:
+        """As when a worker is told to add a queue: the call's answer may bring the first messages along."""
+        rig.skip_without("asynchronous")
+        hub = import_module("kombu.asynchronous").Hub()
+        rig.connection.register_with_event_loop(hub)
+        for _ in range(5):
+            # Given: messages that wait
+            queue = rig.queue()
+            inboxes: list[Any] = []
+            rig.send(queue, "1", "2")
+            # When: a call made by the loop consumes, Then: the loop delivers
+            hub.call_soon(self._consume, rig, queue, inboxes)
+            run(hub, partial(self._has, inboxes, 2), rig.patience)
+            assert inboxes[0].payloads == ["1", "2"]
+        hub.close()
+
+    @staticmethod
+    def _consume(rig: Rig, queue: str, inboxes: list[Any]) -> None:
+        inboxes.append(rig.consume(queue))
+
+    @staticmethod
+    def _has(inboxes: list[Any], number: int) -> bool:
+        return bool(inboxes) and len(inboxes[0]) >= number
+
+
+def run(hub: Any, done: Callable[[], object], patience: float) -> None:
+    """Let the loop make its rounds until it is done."""
+    loop: Iterator[object] = hub.create_loop()
+    hub.call_repeatedly(0.05, lambda: None)
+    deadline = monotonic() + patience
+    while not done() and monotonic() < deadline:
+        next(loop)
