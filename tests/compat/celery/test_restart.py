@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.compat.celery.notes import eventually
 from tests.compat.celery.sites import Site, needs
 
 if TYPE_CHECKING:
@@ -94,7 +95,6 @@ def test_native_delayed_delivery_with_quorum_queues(site: Site) -> None:
         quorum.close()
 
 
-@pytest.mark.xfail(strict=True, reason="redis: an exclusive queue stays its lost owner's until its lease is over")
 def test_a_worker_keeps_its_exclusive_mailbox_when_redis_restarts(make_redis: Any, tmp_path: Any) -> None:
     server = make_redis(settings={"appendonly": "yes", "appendfsync": "always"})
     site = Site("redis", server.url, "cache+memory://")
@@ -102,5 +102,7 @@ def test_a_worker_keeps_its_exclusive_mailbox_when_redis_restarts(make_redis: An
         server.stop()
         worker.await_line("(?i)connection to broker lost")
         server.start()
-        worker.await_ready(2)
+        worker.await_line("Connected to", 2)
+        # Then it answers, and goes on answering
+        eventually(lambda: site.app.control.ping([worker.hostname], timeout=1), "an answer to ping")
     site.close()

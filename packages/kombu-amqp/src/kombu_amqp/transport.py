@@ -180,9 +180,10 @@ class Transport(BaseTransport):
         drain = connection.drain_events
 
         def read(loop: Any) -> None:
-            # Bytes are read ahead: the descriptor says nothing of those, so go on until there are none.
+            # Bytes are read ahead: the descriptor says nothing of those, so go on until there are none. A connection
+            # that somebody has closed is done with; one that was lost, maybe while writing, raises here.
             try:
-                while connection.connected:
+                while connection.sock is not None:
                     drain(timeout=0)
             except TimeoutError as exc:
                 if isinstance(exc, errors.NoReply):

@@ -114,6 +114,9 @@ class DeclareVerbs(virtual.Channel):
         kwargs: dict[str, Any],
     ) -> None:
         known = self._load_queue(name)
+        if exclusive and known is not None and self._is_abandoned(known):
+            self.directory.remove_queue(name)
+            known = self._load_queue(name)
         if known is not None:
             self._check_owner(known, (50, 10), "Queue.declare")
         self.directory.declare_queue(name, durable, exclusive, auto_delete, arguments)
@@ -130,6 +133,11 @@ class DeclareVerbs(virtual.Channel):
             self.directory.remove_queue(name, expired=True)
             spec = self.state.queues.get(name)
         return spec
+
+    def _is_abandoned(self, spec: QueueSpec) -> bool:
+        """A lost connection must not keep its successor out of an exclusive queue for a whole lease."""
+        other = spec.owner is not None and spec.owner is not self.connection
+        return other and self.directory.is_abandoned(str(spec.owner))
 
     def _check_queue(self, queue: str, method_sig: tuple[int, int], method: str) -> None:
         self._load_queue(queue)

@@ -135,6 +135,7 @@ class Directory(Recovery):
             break
         if exclusive:
             self._exclusive[name] = monotonic()
+            self.show_life()
         self._mine["queue", name] = (name, durable, exclusive, auto_delete, arguments)
 
     def has_queue(self, name: str) -> bool:

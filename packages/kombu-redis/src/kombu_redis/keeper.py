@@ -11,6 +11,8 @@ from weakref import ref
 from kombu.log import get_logger
 from kombu.utils.deadline import grace_scope
 
+from .lifetimes import SIGN_OF_LIFE
+
 if TYPE_CHECKING:
     from .transport import Transport
 
@@ -41,6 +43,9 @@ class Keeper:
         self._end = Event()
         self._pid = 0
         self._renew_at = 0.0
+        self._show_at = 0.0
+        #: It has been said that something is wrong.
+        self._failing = False
 
     def start(self) -> None:
         """Have the thread running; again after a fork, but not after :meth:`stop`."""
@@ -69,8 +74,11 @@ class Keeper:
             with grace_scope(self._patience):
                 self.tick()
         except Exception as exc:
-            if not end.is_set():
-                logger.warning("Keeping what is held failed, and is tried again: %r", exc)
+            if not end.is_set() and not self._failing:
+                logger.warning("Keeping what is held failed, and is tried again and again: %r", exc)
+            self._failing = True
+        else:
+            self._failing = False
 
     def tick(self) -> None:
         """See to acknowledgements that wait to be sent or answered, and renew when a third of a lease is over."""
@@ -79,6 +87,9 @@ class Keeper:
             return
         transport.store.flush()
         transport.store.confirm()
+        if monotonic() >= self._show_at:
+            self._show_at = monotonic() + SIGN_OF_LIFE / 3 - TICK / 2
+            transport.show_life()
         if monotonic() < self._renew_at:
             return
         # Not before it worked: a lease may be renewed twice after a failure before it ends.

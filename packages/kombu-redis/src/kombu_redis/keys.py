@@ -153,6 +153,10 @@ class Keys:
 
     # -- of a connection
 
+    def owner(self, connection: str) -> str:
+        """String with a short life: the owner of exclusive queues lives."""
+        return f"{self.prefix}_kombu.owner.{connection}"
+
     def private_wake(self, connection: str) -> str:
         """List by which one connection is woken, whatever it waits for."""
         return f"{self.prefix}_kombu.private.{connection}"

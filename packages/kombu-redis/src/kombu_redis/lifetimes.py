@@ -10,10 +10,11 @@ deadline is over, so that they go away also when everybody who knew them was kil
 
 from __future__ import annotations
 
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from kombu.exceptions import AccessRefused, NotFound
+from kombu.utils.deadline import remaining
 
 from .mirror import locked
 from .routes import Routes
@@ -30,6 +31,9 @@ __all__ = ("Lifetimes", "script")
 
 #: Seconds that an auto-delete queue waits for its first consumer.
 DAY = 86400.0
+
+#: Seconds after which the owner of an exclusive queue counts as gone if somebody else wants to be it.
+SIGN_OF_LIFE = 4.0
 
 
 def script(name: str) -> Script:
@@ -130,6 +134,25 @@ class Lifetimes(Routes):
             if answer == 0:
                 self._consuming.pop(queue, None)
                 self._sync_queue(queue, "")
+
+    # -- owners ----------------------------------------------------------------------------------------------
+
+    def show_life(self) -> None:
+        """Say that the owner of this connection's exclusive queues lives; to be repeated well within its time."""
+        if self._exclusive:
+            self.client.call("SET", self.keys.owner(self.me), "1", "PX", int(SIGN_OF_LIFE * 1000))
+
+    def is_abandoned(self, owner: str) -> bool:
+        """Whether a connection that owns exclusive queues is gone.
+
+        Waits until it gives a sign of life, or until its time is over.
+        That takes a third of :data:`SIGN_OF_LIFE` when it lives, and all of it when it is just dead.
+        """
+        left = before = int(self.client.call("PTTL", self.keys.owner(owner)))
+        while 0 < left <= before:
+            sleep(remaining(min(left / 1000, 0.1)) or 0)
+            before, left = left, int(self.client.call("PTTL", self.keys.owner(owner)))
+        return left <= 0
 
     # -- deadlines -----------------------------------------------------------------------------------------
 

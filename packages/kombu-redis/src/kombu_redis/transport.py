@@ -181,6 +181,11 @@ class Transport(Looping):
                     "The lease of message %s ended before it was renewed: it may be delivered twice", tag
                 )
 
+    def show_life(self) -> None:
+        """Tell others that this connection still owns its exclusive queues."""
+        with self.lock:
+            self.directory.show_life()
+
     def let_lapse(self, message: dict[str, Any]) -> None:
         """Renew the lease of a message no longer: unless it is settled now, it comes back by itself."""
         lease = message.get(LEASE)
