@@ -13,6 +13,7 @@ import pytest
 
 import kombu_amqp
 from kombu import Connection
+from kombu.asynchronous import Hub
 from kombu.transport import get_transport_cls
 from tests.support.rabbit import RabbitMQ
 
@@ -195,3 +196,20 @@ def test_a_forked_child_leaves_the_parents_connection_alone(rabbitmq: RabbitMQ) 
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert channel.queue_declare("forked", passive=True).message_count == 1
         connection.heartbeat_check()
+
+
+def test_a_connection_that_was_lost_while_writing_ends_the_event_loop(amqp_url: str) -> None:
+    # Given: a loop that watches, and nobody else who would notice
+    with Connection(amqp_url) as connection:
+        hub = Hub()
+        connection.register_with_event_loop(hub)
+        connection.channel().basic_qos(0, 1, False)
+        loop = hub.create_loop()
+        hub.call_repeatedly(0.05, lambda: None)
+        # When: a write has failed, which gave the socket up
+        connection.connection.transport.shut()
+        # Then
+        with pytest.raises(connection.connection_errors):
+            for _ in range(20):
+                next(loop)
+        hub.close()
