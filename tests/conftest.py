@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    import pytest
 
 pytest_plugins = [
     "kombu.testing",
@@ -15,3 +20,7 @@ pytest_plugins = [
 # A shared machine may stall any one example: time is pytest-timeout's matter.
 settings.register_profile("kombu", deadline=None)
 settings.load_profile("kombu")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--celery", action="store_true", help="all of Celery's suite, also what is slow or at times unsteady")
