@@ -23,4 +23,4 @@ settings.load_profile("kombu")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--celery", action="store_true", help="all of Celery's suite, also what is slow or at times unsteady")
+    parser.addoption("--celery", action="store_true", help="all of Celery's suite, also what is slow or unsteady")

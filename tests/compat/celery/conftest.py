@@ -25,7 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(name, ...): only on brokers that can do all of it")
 
 
-#: Restarts, kills and the worker in a thread take half of the time, and one in a hundred of them fails on a busy machine.
+#: Restarts, kills and the worker in a thread take half of the time, and one in a hundred fails on a busy machine.
 UNSTEADY = ("test_restart.py", "test_shutdown.py", "[memory]")
 
 
