@@ -122,7 +122,8 @@ BEGINNING = [
 ]
 
 
-@settings(max_examples=60)
+# (the same sixty each time, so that a run says something about the change it is made for; new ones: derandomize=False)
+@settings(max_examples=60, derandomize=True, database=None)
 @given(arguments=ARGUMENTS, steps=STEPS)
 def test_any_script(amqp_url: str, arguments: dict[str, Any], steps: list[Any]) -> None:
     def script(player: Player) -> None:
