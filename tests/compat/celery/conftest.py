@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.compat.celery.sites import Site
+
+# Without --celery nothing of it is collected: workers in this process change its logging for other tests.
+if "--celery" not in sys.argv:
+    collect_ignore_glob = ["test_*.py"]
 
 try:
     import celery  # noqa: F401
@@ -23,24 +28,6 @@ except ImportError:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(name, ...): only on brokers that can do all of it")
-
-
-#: Restarts, kills and the worker in a thread take half of the time, and one in a hundred fails on a busy machine.
-UNSTEADY = ("test_restart.py", "test_shutdown.py", "[memory]")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without ``--celery`` leave out what is slow or unsteady."""
-    if config.getoption("--celery"):
-        return
-    here = os.path.dirname(__file__)
-    left_out = [
-        item
-        for item in items
-        if str(item.path).startswith(here) and any(part in item.nodeid for part in UNSTEADY)
-    ]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session", params=["amqp", "redis", "memory"])
