@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,16 +13,17 @@ if TYPE_CHECKING:
 
     from tests.compat.celery.sites import Site
 
-# Without --celery nothing of it is collected: workers in this process change its logging for other tests.
-if "--celery" not in sys.argv:
-    collect_ignore_glob = ["test_*.py"]
-
 try:
     import celery  # noqa: F401
 except ImportError:
     if os.environ.get("CI"):
         raise
     collect_ignore_glob = ["test_*.py"]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without ``--celery`` nothing of it is collected: workers in this process change its logging for other tests."""
+    return None if config.getoption("--celery") else True
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -27,7 +27,6 @@ class DeclareVerbs(virtual.Channel):
     def directory(self) -> Directory:
         """The topology at the server."""
         found: Directory = self.connection.directory
-        found.owner = self.connection
         return found
 
     # -- exchanges -----------------------------------------------------------------------------------------
@@ -114,7 +113,8 @@ class DeclareVerbs(virtual.Channel):
         kwargs: dict[str, Any],
     ) -> None:
         known = self._load_queue(name)
-        if exclusive and known is not None and self._is_abandoned(known):
+        # A lost connection must not keep its successor out of the queue for a whole lease.
+        if exclusive and known and self._is_others(known) and self.directory.is_abandoned(str(known.owner)):
             self.directory.remove_queue(name)
             known = self._load_queue(name)
         if known is not None:
@@ -129,15 +129,14 @@ class DeclareVerbs(virtual.Channel):
         """What the server says of the queue now; one whose owner is gone is deleted."""
         self.directory.load_queue(name)
         spec = self.state.queues.get(name)
-        if spec is not None and spec.owner not in (None, self.connection):
+        if spec is not None and self._is_others(spec):
             self.directory.remove_queue(name, expired=True)
             spec = self.state.queues.get(name)
         return spec
 
-    def _is_abandoned(self, spec: QueueSpec) -> bool:
-        """A lost connection must not keep its successor out of an exclusive queue for a whole lease."""
-        other = spec.owner is not None and spec.owner is not self.connection
-        return other and self.directory.is_abandoned(str(spec.owner))
+    def _is_others(self, spec: QueueSpec) -> bool:
+        """Whether another connection has it to itself."""
+        return spec.owner is not None and spec.owner is not self.connection
 
     def _check_queue(self, queue: str, method_sig: tuple[int, int], method: str) -> None:
         self._load_queue(queue)

@@ -118,6 +118,8 @@ class Directory(Recovery):
         value = QueueValue(durable, exclusive, auto_delete, arguments, self.me if exclusive else "")
         about = dump_queue(value)
         self.meet()
+        if exclusive:
+            self.show_life()  # before anybody sees the queue, who would take its owner for dead
         while True:
             # First here: that is where impossible arguments are refused.
             spec = self.state.declare_queue(name, durable, exclusive, auto_delete, arguments, owner)
@@ -135,7 +137,6 @@ class Directory(Recovery):
             break
         if exclusive:
             self._exclusive[name] = monotonic()
-            self.show_life()
         self._mine["queue", name] = (name, durable, exclusive, auto_delete, arguments)
 
     def has_queue(self, name: str) -> bool:

@@ -53,6 +53,11 @@ class Lifetimes(Routes):
     _exclusive: dict[str, float]
 
     @property
+    def owns_queues(self) -> bool:
+        """Whether this connection has exclusive queues."""
+        return bool(self._exclusive)
+
+    @property
     def occupies(self) -> bool:
         """Whether this connection has consumers or exclusive queues, which keep others out."""
         return bool(self._consuming or self._exclusive)
@@ -139,8 +144,7 @@ class Lifetimes(Routes):
 
     def show_life(self) -> None:
         """Say that the owner of this connection's exclusive queues lives; to be repeated well within its time."""
-        if self._exclusive:
-            self.client.call("SET", self.keys.owner(self.me), "1", "PX", int(SIGN_OF_LIFE * 1000))
+        self.client.call("SET", self.keys.owner(self.me), "1", "PX", int(SIGN_OF_LIFE * 1000))
 
     def is_abandoned(self, owner: str) -> bool:
         """Whether a connection that owns exclusive queues is gone.

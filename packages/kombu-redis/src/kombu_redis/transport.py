@@ -85,7 +85,7 @@ class Transport(Looping):
         self.options = Options.parse(client.transport_options, client=client)
         self.address = self._address(client)
         #: Seconds after which a silent server counts as gone.
-        self.patience = self.options.socket_timeout or 10.0
+        self.patience = self.options.socket_timeout
         #: Names this connection among all: its consumers, exclusive queues and leases.
         self.identity = uuid()
         self.keys = Keys(self.options, self.address.db)
@@ -93,6 +93,7 @@ class Transport(Looping):
         self.lock = self.server.lock
         self.store = Store(self.server, self.keys, self.options)
         self.directory = Directory(self.server, self.keys, self.options, self.state, self.identity)
+        self.directory.owner = self
         #: Tags of the messages this connection holds a lease of.
         self.held: dict[str, None] = {}
         self._prefix = f"{self.identity}."
@@ -183,8 +184,9 @@ class Transport(Looping):
 
     def show_life(self) -> None:
         """Tell others that this connection still owns its exclusive queues."""
-        with self.lock:
-            self.directory.show_life()
+        if self.directory.owns_queues:
+            with self.lock:
+                self.directory.show_life()
 
     def let_lapse(self, message: dict[str, Any]) -> None:
         """Renew the lease of a message no longer: unless it is settled now, it comes back by itself."""
