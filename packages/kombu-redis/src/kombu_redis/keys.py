@@ -77,6 +77,14 @@ class Keys:
             return [self.level(queue, step) for step in self._steps]
         return [self.level(queue, step) for step in range(max_priority or 0, -1, -1)]
 
+    def queues_of(self, queue: str) -> str:
+        """Hash: queue -> its declaration."""
+        return self.queues
+
+    def temporary_of(self, queue: str) -> str:
+        """Sorted set: temporary queues by the end of their time."""
+        return self.temporary
+
     def delayed(self, queue: str) -> str:
         """Sorted set: messages whose delay is not over, by the time it is."""
         return f"{self.prefix}_kombu.delayed.{queue}"

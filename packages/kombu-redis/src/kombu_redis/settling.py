@@ -218,7 +218,7 @@ class SettleVerbs(virtual.Channel):
             return
         self._seal(letter, {"exchange": exchange, "routing_key": routing_key})
         for channel in channels:
-            self.connection.server.call("PUBLISH", channel, write_payload(letter))
+            self.connection.store.broadcast(channel, write_payload(letter))
         for name in names:
             yield self._letter_to(name, wire.another(letter), now)
 

@@ -56,6 +56,12 @@ class Transport(Looping):
     """
 
     Channel = Channel
+    #: What a connection is made of; a cluster has its own.
+    Keys: Any = Keys
+    Store: Any = Store
+    Directory: Any = Directory
+    Broadcasts: Any = Broadcasts
+    Waiter: Any = Waiter
 
     driver_type = "redis"
     driver_name = "redis"
@@ -88,11 +94,11 @@ class Transport(Looping):
         self.patience = self.options.socket_timeout
         #: Names this connection among all: its consumers, exclusive queues and leases.
         self.identity = uuid()
-        self.keys = Keys(self.options, self.address.db)
+        self.keys = self.Keys(self.options, self.address.db)
         self.server = self.open_client()
         self.lock = self.server.lock
-        self.store = Store(self.server, self.keys, self.options)
-        self.directory = Directory(self.server, self.keys, self.options, self.state, self.identity)
+        self.store = self.Store(self.server, self.keys, self.options)
+        self.directory = self.Directory(self.server, self.keys, self.options, self.state, self.identity)
         self.directory.owner = self
         #: Tags of the messages this connection holds a lease of.
         self.held: dict[str, None] = {}
@@ -103,8 +109,8 @@ class Transport(Looping):
         strategy = self.options.queue_order_strategy
         #: The order of the queues, unless they take turns.
         self._cycle = None if strategy == "round_robin" else cycle_by_name(strategy)()
-        self.broadcasts = Broadcasts(self)
-        self.waiter = Waiter(self, self.broadcasts)
+        self.broadcasts = self.Broadcasts(self)
+        self.waiter = self.Waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
         self.sweep = Sweep(self)
         self._pid = getpid()

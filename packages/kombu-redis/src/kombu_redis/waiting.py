@@ -120,7 +120,7 @@ class Waiter:
         token = None
         for fileno in ready:
             if self._pipe is not None and fileno == self._pipe[0]:
-                _drain(fileno)
+                drain(fileno)
             elif self._asked and fileno == self._line.fileno():
                 token = self.answered()
             elif self._broadcasts.listening and fileno == self._broadcasts.fileno():
@@ -167,7 +167,7 @@ class Waiter:
                 os.close(end)
 
 
-def _drain(fileno: int) -> None:
+def drain(fileno: int) -> None:
     try:
         while len(os.read(fileno, 4096)) == 4096:
             pass
