@@ -78,7 +78,11 @@ class Cluster:
         count = masters * (1 + replicas)
         ports = free_ports(3 * count)
         self.nodes = [
-            ClusterNode(directory / f"node-{at}", (ports[at], ports[count + at], ports[2 * count + at]), settings or {})
+            ClusterNode(
+                directory / f"node-{at}",
+                (ports[at], ports[count + at], ports[2 * count + at]),
+                settings or {},
+            )
             for at in range(count)
         ]
         self.count = masters
@@ -103,10 +107,15 @@ class Cluster:
         for at, node in enumerate(masters):
             last = SLOTS * (at + 1) // self.count - 1
             node.ask("CLUSTER", "ADDSLOTSRANGE", SLOTS * at // self.count, last)
-        self.until(lambda: all(self._knows(node) == len(self.nodes) for node in self.nodes), "the nodes have met")
+        self.until(
+            lambda: all(self._knows(node) == len(self.nodes) for node in self.nodes), "the nodes have met"
+        )
         for at, node in enumerate(replicas):
             master = masters[at % self.count].id()
-            self.until(lambda node=node, master=master: node.ask("CLUSTER", "REPLICATE", master) == b"OK", "a replica")  # type: ignore[misc]
+            self.until(
+                lambda node=node, master=master: node.ask("CLUSTER", "REPLICATE", master) == b"OK",
+                "a replica",
+            )  # type: ignore[misc]
         self.until(self.is_whole, "the cluster is complete", 40)
         return self
 

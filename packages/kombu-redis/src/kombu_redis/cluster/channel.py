@@ -55,10 +55,10 @@ class ClusterChannel(Channel):
 
     @property
     def client(self) -> Any:
-        """A :class:`redis.RedisCluster` for the program's own commands. Keys are those of docs/redis.md, with their tags."""
+        """A :class:`redis.RedisCluster` for the program's own commands; docs/redis.md says what the keys are called."""
         if self._client is None:
             address = self.connection.address
-            nodes = [ClusterNode(host, port) for host, port in address.seeds]
+            nodes = [ClusterNode(host, port) for host, port in address.seeds]  # type: ignore[no-untyped-call]
             arguments = address.client_arguments(self.connection.options)
             self._client = redis.RedisCluster(startup_nodes=nodes, **arguments)
         return self._client

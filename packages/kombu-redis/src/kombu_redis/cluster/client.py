@@ -45,10 +45,10 @@ AGAIN = (errors.Moved, errors.TryAgain, errors.NoScript)
 
 
 class ClusterClient:
-    """What :class:`~kombu_redis.client.Client` is to one server. For several threads; one of them has ``lock`` at a time.
+    """What :class:`~kombu_redis.client.Client` is to one server. For several threads, one at a time.
 
-    A command whose connection is lost fails as it does there. While a slot is on its way from one node to another, commands
-    that touch several of its keys have to wait: for ``socket_timeout`` at the most.
+    A command whose connection is lost fails as it does there. While a slot is on its way from one node to another,
+    commands that touch several of its keys have to wait: for ``socket_timeout`` at the most.
 
     Arguments:
         name: what CLIENT LIST shows in place of the option ``client_name``.
@@ -89,7 +89,7 @@ class ClusterClient:
         return self.send(slot_of_command(packed), packed)
 
     def pipeline(self, commands: Sequence[Sequence[Argument] | bytes]) -> list[Any]:
-        """The replies to several commands, sent to all nodes before the first reply is read; the first error is raised."""
+        """The replies to several commands, sent to all nodes before one is read; the first error is raised."""
         replies = self.attempt(commands)
         for reply in replies:
             if isinstance(reply, Exception):

@@ -1,8 +1,8 @@
-"""The topology on a cluster: exchanges and bindings in one slot, each queue's declaration in the slot of its shard.
+"""The topology on a cluster: exchanges and bindings in one slot, a queue's declaration in that of its shard.
 
-So no script can see both. What takes two steps is ordered so that whoever dies, or is overtaken, between them leaves nothing
-that matters: a queue is deleted before its bindings, a binding is taken back when its queue is gone after it was made, and
-a binding that leads to no declared queue leads nowhere.
+So no script can see both. What takes two steps is ordered so that whoever dies, or is overtaken, between them leaves
+nothing that matters: a queue is deleted before its bindings, a binding is taken back when its queue is gone after that,
+and a binding that leads to no declared queue leads nowhere.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ class ClusterDirectory(Directory):
         super().declare_queue(name, *args)
 
     def _read_queues(self, names: Sequence[str]) -> list[str]:
-        return [text(value) for value in self.client.pipeline([("HGET", self.keys.queues_of(name), name) for name in names])]
+        return [
+            text(value)
+            for value in self.client.pipeline([("HGET", self.keys.queues_of(name), name) for name in names])
+        ]
 
     def _pack_touch(self, pairs: list[str | float]) -> list[bytes]:
         shards: dict[str, list[str | float]] = {}

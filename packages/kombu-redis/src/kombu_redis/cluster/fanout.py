@@ -22,7 +22,7 @@ logger = get_logger(__name__)
 
 
 class ClusterBroadcasts:
-    """What was broadcast for each queue; as :class:`kombu_redis.fanout.Broadcasts`, but nothing selects by routing key."""
+    """What was broadcast for each queue; the routing key selects nothing, as in AMQP."""
 
     def __init__(self, transport: ClusterTransport) -> None:
         self._transport = transport
@@ -76,7 +76,7 @@ class ClusterBroadcasts:
             logger.error("Broadcast on %r cannot be decoded and is dropped: %s", channel, exc)
 
     def look(self) -> bool:
-        """Take in what has come, now and then, also where messages leave no time to sleep; whether there was anything."""
+        """Take in what has come, now and then, also where messages leave no time to sleep; whether there was any."""
         if self._listener is None or not self._queues or monotonic() < self._look_at:
             return False
         self._look_at = monotonic() + LOOK
@@ -97,7 +97,7 @@ class ClusterBroadcasts:
             kept.appendleft(message)
 
     def check(self) -> None:
-        """Ask whether the nodes are still there when nothing was heard for long; subscribe anew where that is needed."""
+        """Ask whether silent nodes are still there; subscribe anew where that is needed."""
         if self._listener is not None and self.listening:
             self._listener.check()
 

@@ -16,7 +16,7 @@ __all__ = ("ClusterKeys",)
 
 
 class ClusterKeys(Keys):
-    """Itself the names of the topology; what belongs to a queue, an exchange's channel or a connection has a shard's tag.
+    """The names of the topology; what belongs to a queue, a channel or a connection has the tag of a shard.
 
     A channel has the name of its exchange and nothing of the routing key: sharded pub/sub knows no patterns.
 
@@ -27,8 +27,8 @@ class ClusterKeys(Keys):
     def __init__(self, options: Options, db: int = 0) -> None:
         if set(options.global_keyprefix) & set("{}"):
             raise ValueError(
-                f"global_keyprefix is {options.global_keyprefix!r}: on a cluster it cannot have braces, which mark the part"
-                " of a key that chooses its node"
+                f"global_keyprefix is {options.global_keyprefix!r}: on a cluster it cannot have braces, which mark"
+                " the part of a key that chooses its node"
             )
         self._options = replace(options, fanout_patterns=False)
         super().__init__(self._tagged(TOPOLOGY))

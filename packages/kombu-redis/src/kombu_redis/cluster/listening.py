@@ -1,8 +1,8 @@
-"""Sharded pub/sub (Redis 7): channels of many slots, over one socket to each node that serves any of them.
+"""Sharded pub/sub (Redis 7): channels of many slots, over one socket to each node that serves any.
 
-What is published while a channel's node is away, or its slot on the way to another one, is not heard. Who listens learns
-of neither, and subscribes again as soon as that can be done. With Redis before 7 the channels are those of all nodes,
-and listened to at the node that would serve them.
+What is published while a channel's node is away, or its slot on the way to another one, is not heard. Who listens
+learns of neither, and subscribes again as soon as that can be done. With Redis before 7 the channels are those of all
+nodes, and listened to at the node that would serve them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class Listener:
             self._subscribe()
 
     def _missing(self) -> list[str]:
-        return [channel for channel, client in self._channels.items() if client is None or not client.connected]
+        return [
+            channel for channel, client in self._channels.items() if client is None or not client.connected
+        ]
 
     def _subscribe(self) -> None:
         for _ in range(3):  # redirections

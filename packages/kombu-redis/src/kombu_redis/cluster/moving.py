@@ -93,7 +93,8 @@ class ClusterMoves:
         for tag in tags:
             shards.setdefault(shard_of_tag(tag), []).append(tag)
         calls = [
-            (self.shard(number), self.shard(number).pack_renew(some, lease)) for number, some in shards.items()
+            (self.shard(number), self.shard(number).pack_renew(some, lease))
+            for number, some in shards.items()
         ]
         lost: list[str] = []
         trouble: Exception | None = None
@@ -139,7 +140,9 @@ class ClusterMoves:
     def _send_away(self, store: ShardStore, entries: list[Entry]) -> tuple[list[Entry], list[str]]:
         """Append what goes to other shards; what is left to be done in this one, and the tags that were not ours."""
         away = {
-            entry[0]: to for entry in entries if (to := [move for move in entry[2] if not _is_in(store, move)])
+            entry[0]: to
+            for entry in entries
+            if (to := [move for move in entry[2] if not _is_in(store, move)])
         }
         if not away:
             return entries, []

@@ -61,7 +61,9 @@ class ClusterOutlet:
 
     def _outlet(self, store: ShardStore, ats: Sequence[int], checks: Sequence[Check]) -> Outlet:
         targets = [self.targets[at] for at in ats]
-        return store.outlet(targets, checks_of(checks, [target.queue for target in targets]), shared=self.shared)
+        return store.outlet(
+            targets, checks_of(checks, [target.queue for target in targets]), shared=self.shared
+        )
 
     def payloads(self, part: Part, all_of_them: Sequence[Any]) -> Sequence[Any]:
         """What of the payloads (or stamps) belongs to a part."""

@@ -40,7 +40,7 @@ class ShardStore(Store):
         return script(name, *before, "waiters") if "common" in before else script(name, *before)
 
     def hold(self, entries: Sequence[tuple[str, str | bytes]]) -> list[Any]:
-        """Hold messages (tag, the score it must have) for a lease: their score, and the indexes of those that are not ours."""
+        """Hold messages (tag, the score it must have) for a lease: their score, and indexes of those not ours."""
         keys = self.keys
         arguments: list[Argument] = [self._score, *(part for entry in entries for part in entry)]
         names = [keys.unacked(""), keys.unacked_index("")]
@@ -53,7 +53,13 @@ class ShardStore(Store):
         names = [f"{keys.prefix}_kombu.moved.{tag}.{queue}", keys.queues, keys.alive, keys.expiring]
         names += [move.level, keys.wake(queue), keys.bytes(queue)]
         expires_at = "" if move.expires_at is None else move.expires_at
-        about = [queue, "1" if move.declared else "", expires_at, move.payload or b"", int(4 * self._lease) + 60]
+        about = [
+            queue,
+            "1" if move.declared else "",
+            expires_at,
+            move.payload or b"",
+            int(4 * self._lease) + 60,
+        ]
         return self._script("transfer", "common").pack(names, about)
 
     def pack_enlist(self, queue: str, max_priority: int | None, channel: str) -> bytes:

@@ -1,8 +1,8 @@
 """Which keys share a slot of the cluster. Pure.
 
-Queues are spread over 64 *shards*: a queue belongs to the shard of its name's hash slot, 256 slots to each. All keys of a
-shard begin with one hash tag, so they are in one slot and one script may touch them. A shard has what a single server has:
-lists, leases, declarations, deadlines. So what time asks for costs 64 looks, however many queues there are.
+Queues are spread over 64 *shards*: a queue belongs to the shard of its name's hash slot, 256 slots to each. All keys of
+a shard begin with one hash tag, so they are in one slot and one script may touch them. A shard has what a single server
+has: lists, leases, declarations, deadlines. So what time asks for costs 64 looks, however many queues there are.
 
 A queue whose name has a hash tag of its own, such as ``{orders}.dead``, shares the shard of ``orders``.
 """

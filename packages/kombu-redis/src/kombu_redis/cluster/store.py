@@ -1,24 +1,22 @@
-"""Messages on a cluster: each call goes to the shards it is about, to all their nodes before the first reply is read.
+"""Messages on a cluster: each call goes to the shards it is about, to all their nodes before one reply is read.
 
-What touches one shard is as on a single server. A message that goes to queues of several shards gets to each of them in a
-step of its own; :mod:`.moving` says how one leaves its shard for another.
+What touches one shard is as on a single server. A message that goes to queues of several shards gets to each of them in
+a step of its own; :mod:`.moving` says how one leaves its shard for another.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from kombu.log import get_logger
 from kombu_redis import errors
 from kombu_redis.calls import MOST
 from kombu_redis.claiming import Claimed, pack_claim
 from kombu_redis.moving import dues
-
 from kombu_redis.store import DONE, Pushed
 
 from .moving import ClusterMoves
 from .outlet import ClusterOutlet, Part, checks_of, pack_check
-
 from .slots import SHARDS, shard_of
 
 if TYPE_CHECKING:
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
     from kombu_redis.moving import Due
     from kombu_redis.replies import Leased, Unreadable
     from kombu_redis.store import Check, Source, Target
+
+    from .shard import ShardStore
 
 __all__ = ("ClusterStore",)
 
@@ -256,8 +256,9 @@ def _joined(found: Sequence[Claimed], first: int) -> Claimed:
     if len(found) == 1:
         return found[0]
     return Claimed(
-        *(cast("Any", [each for claimed in found for each in claimed[part]]) for part in range(4)),
-        next=max((claimed.next for claimed in found), default=first),
+        [each for claimed in found for each in claimed.messages],
+        [each for claimed in found for each in claimed.unreadable],
+        [each for claimed in found for each in claimed.stale],
+        [each for claimed in found for each in claimed.promoted],
+        max((claimed.next for claimed in found), default=first),
     )
-
-

@@ -26,11 +26,11 @@ class ClusterTransport(Transport):
     """A connection to a cluster: at most three sockets to each of its masters, made when they are needed."""
 
     Channel = ClusterChannel
-    Keys = ClusterKeys
-    Store = ClusterStore
-    Directory = ClusterDirectory
-    Broadcasts = ClusterBroadcasts
-    Waiter = ClusterWaiter
+    _keys = ClusterKeys
+    _store = ClusterStore
+    _directory = ClusterDirectory
+    _broadcasts = ClusterBroadcasts
+    _waiter = ClusterWaiter
 
     address: ClusterAddress
     server: Any

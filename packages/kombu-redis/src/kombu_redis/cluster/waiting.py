@@ -1,9 +1,9 @@
 """How a connection to a cluster sleeps, and is woken once for each message.
 
 A blocking pop waits for keys of one slot only. So an idle connection enters itself with each queue it waits for, and
-hears of a message on a channel of its own in that queue's slot: whoever makes a message ready tells the one that has waited
-longest (``lua/waiters.lua``). One socket a node serves any number of queues. As on a single server every connection
-looks again after half a second, so nothing depends on being woken.
+hears of a message on a channel of its own in that queue's slot: whoever makes a message ready tells the one that has
+waited longest (``lua/waiters.lua``). One socket a node serves any number of queues. As on a single server every
+connection looks again after half a second, so nothing depends on being woken.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class ClusterWaiter(Waiter):
 
     def __init__(self, transport: Any, broadcasts: Any) -> None:
         super().__init__(transport, broadcasts)
+        self._transport: Any = transport
+        self._broadcasts: Any = broadcasts
         self._listener = Listener(transport, "wait", self._woken)
         #: Queue -> its wake-up key, of those that it is entered with.
         self._entered: dict[str, str] = {}
@@ -133,5 +135,3 @@ class ClusterWaiter(Waiter):
         self._entered.clear()
         self._listener.close()
         super().close()
-
-
