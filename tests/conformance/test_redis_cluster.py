@@ -1,4 +1,7 @@
-"""The conformance suite on ``redis+cluster://``, three masters with replicas: nothing is degraded."""
+"""The conformance suite on ``redis+cluster://``, three masters with replicas: nothing is degraded.
+
+With ``--cluster`` all of it runs, else the classes in which slots may matter.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,13 @@ from kombu.testing.conformance import *  # noqa: F403
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+USUAL = """
+    TestAck TestAlternateExchange TestAutoDelete TestBatch TestBind TestCancelNotification TestCloseAndReconnect TestConfirm
+    TestConsume TestDeadLetter TestDeclaredCapabilities TestDelete TestDeliveryCount TestDeliveryLimit TestErrors
+    TestEventLoop TestExchangeBindings TestExclusive TestExclusiveConsumer TestFanout TestGet TestMandatory TestMaxLength
+    TestPriority TestRecover TestRedeclare TestRejectPublish TestRequeue TestThreads
+""".split()
 
 
 @pytest.fixture

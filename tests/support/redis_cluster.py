@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 SLOTS = 16384
-#: Milliseconds of silence after which the others take a node for dead.
-NODE_TIMEOUT = 1000
+#: Milliseconds of silence after which the others take a node for dead: in tests of that, and elsewhere.
+IMPATIENT, PATIENT = 1000, 15000
 
 
 def free_ports(count: int) -> list[int]:
@@ -37,7 +37,7 @@ class ClusterNode(RedisServer):
             {
                 "cluster-enabled": "yes",
                 "cluster-config-file": "nodes.conf",
-                "cluster-node-timeout": NODE_TIMEOUT,
+                "cluster-node-timeout": IMPATIENT,
                 "cluster-port": bus_port,
                 "cluster-replica-validity-factor": 0,
                 "databases": 1,
@@ -117,7 +117,13 @@ class Cluster:
                 "a replica",
             )  # type: ignore[misc]
         self.until(self.is_whole, "the cluster is complete", 40)
+        self.set_patience(PATIENT)
         return self
+
+    def set_patience(self, milliseconds: int) -> None:
+        """How long a node may be silent: a busy machine must not be taken for a dead one."""
+        for node in self.nodes:
+            node.ask("CONFIG", "SET", "cluster-node-timeout", milliseconds)
 
     def _knows(self, node: ClusterNode) -> int:
         lines = (node.ask("CLUSTER", "NODES") or b"").decode().splitlines()

@@ -27,9 +27,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--opens", type=int, default=1000, help="connections opened, used and closed (default %(default)s)"
     )
+    group.addoption("--cluster", action="store_true", help="all of the conformance suite on a cluster, too")
     group.addoption(
         "--delayed", type=int, default=5000, help="messages that wait for their time (default %(default)s)"
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without ``--cluster`` only the usual classes of a module that names some."""
+    if config.getoption("--cluster"):
+        return
+    unusual = [item for item in items if isinstance(item, pytest.Function) and not _is_usual(item)]
+    if unusual:
+        config.hook.pytest_deselected(items=unusual)
+        left = set(items) - set(unusual)
+        items[:] = [item for item in items if item in left]
+
+
+def _is_usual(item: pytest.Function) -> bool:
+    usual = getattr(item.module, "USUAL", None)
+    return usual is None or item.cls is None or item.cls.__name__ in usual
 
 
 def require_redis() -> None:

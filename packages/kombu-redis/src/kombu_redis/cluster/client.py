@@ -61,7 +61,6 @@ class ClusterClient:
         self.on_late_error: Callable[[Exception], object] = _log_late
         self.nodes = Nodes(address, options, name, self._late)
         self._patience = options.socket_timeout
-        self._ended = False
         self._pid = getpid()
 
     def _late(self, error: Exception) -> None:
@@ -189,8 +188,6 @@ class ClusterClient:
 
     def _reach(self, slot: int | None) -> Client:
         """The client for a slot, connected. When that fails nothing was sent: perhaps another node serves it by now."""
-        if self._ended:
-            raise errors.ConnectionLost(f"the connection to {self.address} was closed")
         client = self.nodes.any() if slot is None else self.nodes.of_slot(slot)
         if client.connected:
             return client
@@ -215,8 +212,8 @@ class ClusterClient:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a socket to any node, as far as is known."""
-        return any(client.connected for client in self.nodes.clients())
+        """Whether it is known who serves what, or there is a socket to any node."""
+        return not self.nodes.stale or any(client.connected for client in self.nodes.clients())
 
     def connect(self) -> None:
         """Learn who serves what, unless that is known.
@@ -225,7 +222,7 @@ class ClusterClient:
             ConnectionLost, NoReply, AuthenticationError, ConnectionError: as for one server.
         """
         with self._alone():
-            if self.nodes.stale or not self.connected:
+            if self.nodes.stale:
                 self.nodes.refresh()
 
     def flush(self) -> None:
@@ -250,9 +247,7 @@ class ClusterClient:
 
     def end(self) -> None:
         """For good: a thread that still uses it does not connect again."""
-        self._ended = True
-        for client in self.nodes.clients():
-            client.end()
+        self.nodes.end()
 
 
 class Shard:

@@ -50,7 +50,9 @@ class Nodes:
         self._moved: dict[int, Node] = {}
         #: It has to be read (again) before it is used.
         self.stale = True
+        #: See :attr:`kombu_redis.session.Session.checks`.
         self.checks = True
+        self._ended = False
 
     # -- clients
 
@@ -58,6 +60,8 @@ class Nodes:
         """The client of a node, not connected perhaps."""
         client = self._clients.get(node)
         if client is None:
+            if self._ended:
+                raise errors.ConnectionLost(f"the connection to {self._address} was closed")
             client = self._clients[node] = Client(self._address.at(node), self._options, self._name)
             client.on_late_error = self._on_late_error
             client.checks = self.checks
@@ -66,6 +70,12 @@ class Nodes:
     def clients(self) -> list[Client]:
         """Those there are."""
         return list(self._clients.values())
+
+    def end(self) -> None:
+        """Close all of them, for good."""
+        self._ended = True
+        for client in self.clients():
+            client.end()
 
     def of_slot(self, slot: int) -> Client:
         """The client of the node that serves a slot.
