@@ -48,7 +48,9 @@ def master_of(cluster: Cluster, queue: str) -> ClusterNode:
     return found
 
 
-def test_slots_move_while_messages_are_published_and_consumed(cluster: Cluster, options: dict[str, Any]) -> None:
+def test_slots_move_while_messages_are_published_and_consumed(
+    cluster: Cluster, options: dict[str, Any]
+) -> None:
     # Given
     with running(cluster.url, cluster.url, **options) as load:
         for slot in (slot_of_queue("work"), slot_of(TOPOLOGY.encode()), slot_of_queue("news")):

@@ -34,19 +34,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without ``--cluster`` only the usual classes of a module that names some."""
+    """Without ``--cluster`` classes go that their module names in ``LEFT_OUT``."""
     if config.getoption("--cluster"):
         return
-    unusual = [item for item in items if isinstance(item, pytest.Function) and not _is_usual(item)]
-    if unusual:
-        config.hook.pytest_deselected(items=unusual)
-        left = set(items) - set(unusual)
-        items[:] = [item for item in items if item in left]
+    gone = {item for item in items if isinstance(item, pytest.Function) and _is_left_out(item)}
+    if gone:
+        config.hook.pytest_deselected(items=list(gone))
+        items[:] = [item for item in items if item not in gone]
 
 
-def _is_usual(item: pytest.Function) -> bool:
-    usual = getattr(item.module, "USUAL", None)
-    return usual is None or item.cls is None or item.cls.__name__ in usual
+def _is_left_out(item: pytest.Function) -> bool:
+    return item.cls is not None and item.cls.__name__ in getattr(item.module, "LEFT_OUT", ())
 
 
 def require_redis() -> None:

@@ -76,14 +76,14 @@ class ClusterDirectory(Directory):
     # -- bindings ------------------------------------------------------------------------------------------
 
     def _enter_binding(self, keys: list[str], arguments: list[Any]) -> Any:
-        exchanges, _, *others = keys
-        exchange, about, queue, kind, row, life, source, counted = arguments
+        exchange, about, queue, kind, row, life, source, *more = arguments
         if queue and not self._is_declared(queue):
             return b"gone"
-        arguments = [exchange, about, "", kind, row, life, source, counted]
-        answer = self.client.run(self._bind, [exchanges, exchanges, *others], arguments)
+        answer = super()._enter_binding(keys, [exchange, about, "", kind, row, life, source, *more])
         if queue and not self._is_declared(queue):
-            self.client.run(self._unbind, [exchanges, *others], [exchange, kind, row, source])
+            exchanges, queues, *others = keys
+            names = [exchanges, *others[:5], queues, others[5]]
+            self.client.run(self._unbind, names, [exchange, queue, kind, row, source])
             return b"gone"
         return answer
 

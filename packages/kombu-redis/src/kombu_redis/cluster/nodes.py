@@ -73,7 +73,7 @@ class Nodes:
 
     def end(self) -> None:
         """Close all of them, for good."""
-        self._ended = True
+        self._ended = self.stale = True
         for client in self.clients():
             client.end()
 

@@ -36,7 +36,7 @@ class ShardStore(Store):
     @staticmethod
     def _script(name: str, *before: str) -> Script:
         if name == "push_plain":
-            return script("push", "common", "checks", "waiters")
+            return script("push", "common", "checks", "broadcast", "waiters")
         return script(name, *before, "waiters") if "common" in before else script(name, *before)
 
     def hold(self, entries: Sequence[tuple[str, str | bytes]]) -> list[Any]:

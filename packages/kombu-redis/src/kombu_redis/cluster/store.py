@@ -48,8 +48,9 @@ class ClusterStore(ClusterMoves):
         channel: str | None = None,
         *,
         shared: bool = False,
+        streams: None = None,
     ) -> ClusterOutlet:
-        """A route to push to; worth keeping."""
+        """A route to push to; worth keeping. There are no streams on a cluster."""
         return ClusterOutlet(self.shard, self._keys.prefix, targets, checks, channel, shared)
 
     def push(

@@ -39,6 +39,11 @@ class ClusterTransport(Transport):
     _looking: Any = None
 
     def _address(self, client: Any) -> Address:
+        if self.options.fanout == "stream":
+            raise ValueError(
+                "fanout is 'stream', which a Redis Cluster cannot have: the stream and the queues that read it are in"
+                " different slots; 'queue' keeps broadcasts as well"
+            )
         return ClusterAddress.from_client(client)
 
     def socket_name(self, use: str = "") -> str | None:
