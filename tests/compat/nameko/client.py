@@ -6,6 +6,7 @@ import json
 import os
 import sys
 
+import nameko
 from nameko.standalone.events import event_dispatcher
 from nameko.standalone.rpc import ClusterRpcProxy
 
@@ -17,25 +18,28 @@ def say(**event):
 
 class Client:
     def __init__(self, url):
-        self.config = {"AMQP_URI": url}
+        self.config = ({"AMQP_URI": url},)
+        if hasattr(nameko, "config"):  # (Nameko 3 has one for the process)
+            nameko.config.setup(*self.config)
+            self.config = ()
 
     def call(self, service, method, arguments=(), language=None, **options):
         """Call it, and say the ``answer`` or the ``error``."""
         context = {"language": language} if language else None
         try:
-            with ClusterRpcProxy(self.config, context_data=context, timeout=30) as services:
+            with ClusterRpcProxy(*self.config, context_data=context, timeout=30) as services:
                 say(answer=getattr(services[service], method)(*arguments, **options))
         except Exception as exc:
             say(error=type(exc).__name__, text=str(exc))
 
     def sums(self, service, count):
         """Call as many times at once, and collect the answers."""
-        with ClusterRpcProxy(self.config, timeout=30) as services:
+        with ClusterRpcProxy(*self.config, timeout=30) as services:
             calls = [services[service].add.call_async(number, 1) for number in range(count)]
             say(answers=[call.result() for call in calls])
 
     def dispatch(self, service, kind, payload):
-        event_dispatcher(self.config)(service, kind, payload)
+        event_dispatcher(*self.config)(service, kind, payload)
 
 
 def main():

@@ -26,11 +26,11 @@ class Services(Speaker):
         self.prefix = prefix
 
 
-@pytest.fixture(scope="session")
-def nameko() -> str:
+@pytest.fixture(scope="module", params=["2", pytest.param("3", marks=pytest.mark.clients)])
+def nameko(request: pytest.FixtureRequest) -> str:
     """The interpreter of an environment with Nameko on this kombu."""
-    with needed("Nameko"):
-        return with_this_kombu("nameko", HERE / "requirements.txt", "import nameko.cli.main")
+    with needed(name := f"nameko-{request.param}"):
+        return with_this_kombu(name, HERE / f"{name}.txt", "import nameko.cli.run")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Fixtures of the oslo.messaging tests: members that run :mod:`tests.compat.oslo.program` in an environment of its own."""
+"""Fixtures of the oslo.messaging tests: members that run :mod:`tests.compat.oslo.program`, in an environment of theirs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def oslo() -> str:
     """The interpreter of an environment with oslo.messaging on this kombu."""
     with needed("oslo.messaging"):
         return with_this_kombu("oslo", HERE / "requirements.txt", "import oslo_messaging")
+
+
+@pytest.fixture
+def topic() -> str:
+    return f"topic-{uuid4().hex[:8]}"
 
 
 @pytest.fixture

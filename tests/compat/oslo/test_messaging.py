@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 
@@ -24,11 +23,6 @@ def sides(request: pytest.FixtureRequest, fleet_at: Callable[[str], Fleet]) -> t
     first.wait_for("started")
     second.wait_for("started")
     return first, second
-
-
-@pytest.fixture
-def topic() -> str:
-    return f"topic-{uuid4().hex[:8]}"
 
 
 def test_procedures(sides: tuple[Process, Process], topic: str) -> None:
@@ -82,7 +76,7 @@ def test_an_exchange_that_others_have_declared_otherwise(
     fleet = fleet_at(amqp_url)
     first, second = fleet.launch(), fleet.launch(amqp_durable_queues=True)
     first.ask("serve", topic=topic, name="one")
-    # When: one who wants it to survive calls, and serves as well (the driver tries again, on the channel that was refused)
+    # When: one who wants it to survive calls, and serves too (the driver tries again, on the channel that was refused)
     second.ask("call", method="whoami", topic=topic)
     second.ask("serve", topic=f"{topic}.other", name="two")
     first.ask("call", method="whoami", topic=f"{topic}.other")

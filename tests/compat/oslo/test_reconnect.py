@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.compat.oslo.test_messaging import topic
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.fleet import Fleet
     from tests.support.proxy import Proxy
     from tests.support.rabbit import RabbitMQ
-
-__all__ = ("topic",)
 
 #: Seconds in which all must have found the broker again.
 LONG = 90

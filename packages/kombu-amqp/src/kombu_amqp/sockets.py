@@ -155,7 +155,7 @@ class Socket(_AbstractTransport):
             try:
                 with self._io_lock:
                     if sock.gettimeout() != 0:
-                        sock.settimeout(0)
+                        sock.setblocking(False)
                     return sock.recv(CHUNK)  # type: ignore[no-any-return]
             except _AGAIN as exc:
                 left = until - monotonic()
@@ -203,7 +203,7 @@ class Socket(_AbstractTransport):
                 return os.write(sock.fileno(), data)
             with self._io_lock:
                 if sock.gettimeout() != 0:
-                    sock.settimeout(0)
+                    sock.setblocking(False)
                 return int(sock.send(data))
         except _AGAIN:
             return 0

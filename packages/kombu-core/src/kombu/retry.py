@@ -28,8 +28,8 @@ class RetryPolicy:
     """What to do when an operation fails.
 
     Arguments:
-        max_retries: attempts after the first one; None is no limit, 0 is none at all. (A negative number is none too, as
-            it has always been: oslo.messaging hands on its -1.)
+        max_retries: attempts after the first one; None is no limit, 0 is none at all. (A negative number is
+            none too, as it has always been: oslo.messaging hands on its -1.)
         interval_start: seconds before the first retry.
         interval_step: seconds added for each further one.
         interval_max: seconds that no pause exceeds; None is no limit.
