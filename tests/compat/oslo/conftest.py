@@ -1,4 +1,4 @@
-"""Fixtures of the oslo.messaging tests: members that run :mod:`tests.compat.oslo.program`, in an environment of theirs."""
+"""Fixtures of the oslo.messaging tests: members run :mod:`tests.compat.oslo.program`, in an environment of theirs."""
 
 from __future__ import annotations
 
