@@ -18,7 +18,10 @@ import pytest
 VERSION = "5.7.0"
 PLACE = Path(__file__).parents[2] / "var" / "old-kombu"
 
-CHECK = f"import kombu, redis, sys; sys.exit(kombu.__version__ != {VERSION!r})"
+#: What is installed; with the libraries of optional serializers and compressions.
+REQUIREMENTS = (f"kombu[redis,msgpack,yaml]=={VERSION}", "brotli")
+
+CHECK = f"import brotli, kombu, msgpack, redis, sys, yaml; sys.exit(kombu.__version__ != {VERSION!r})"
 
 
 class CannotBeMade(Exception):
@@ -42,12 +45,12 @@ def environment() -> str:
     PLACE.parent.mkdir(exist_ok=True)
     with PLACE.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists() or not python.exists():
+        if not python.exists() or not ready.exists() or ready.read_text() != str(REQUIREMENTS):
             _run(sys.executable, "-m", "venv", "--clear", PLACE)
             pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--prefer-binary")
-            _run(*pip, f"kombu[redis]=={VERSION}")
+            _run(*pip, *REQUIREMENTS)
             _run(python, "-c", CHECK)
-            ready.touch()
+            ready.write_text(str(REQUIREMENTS))
     return str(python)
 
 
