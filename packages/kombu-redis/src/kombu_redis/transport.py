@@ -63,6 +63,7 @@ class Transport(Looping):
     _directory: ClassVar[Any] = Directory
     _broadcasts: ClassVar[Any] = Broadcasts
     _waiter: ClassVar[Any] = Waiter
+    _sweep: ClassVar[Any] = Sweep
 
     driver_type = "redis"
     driver_name = "redis"
@@ -114,7 +115,7 @@ class Transport(Looping):
         self.pulls = Pulls(self)
         self.waiter: Waiter = self._waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
-        self.sweep = Sweep(self)
+        self.sweep: Sweep = self._sweep(self)
         self._pid = getpid()
 
     def _address(self, client: Any) -> Address:

@@ -6,6 +6,7 @@ a step of its own; :mod:`.moving` says how one leaves its shard for another.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from kombu.log import get_logger
@@ -38,6 +39,9 @@ TROUBLE = (errors.ConnectionLost, errors.NoReply, errors.Unavailable)
 
 class ClusterStore(ClusterMoves):
     """As :class:`kombu_redis.store.Store`."""
+
+    #: Since when some shard that is claimed from could not be reached, by the monotonic clock.
+    _down_since: float | None = None
 
     # -- into the lists ------------------------------------------------------------------------------------
 
@@ -184,9 +188,23 @@ class ClusterStore(ClusterMoves):
                 trouble = reply
             else:
                 found.append(store.claimed(reply, claim, first))
-        if trouble is not None and not any(claimed.messages or claimed.unreadable for claimed in found):
+        joined = _joined(found, first)
+        self._note_trouble(trouble, bool(joined.messages or joined.unreadable))
+        return joined
+
+    def _note_trouble(self, trouble: Exception | None, found: bool) -> None:
+        """Of several queues those that can be reached are read, while a replica takes over for the others."""
+        now = monotonic()
+        if trouble is None:
+            self._down_since = None
+            return
+        if self._down_since is None:
+            self._down_since = now
+            logger.warning("Nothing comes from a part of the queues, the others are read: %s", trouble)
+        patient = now - self._down_since <= self._options.socket_timeout
+        if not found and not (patient and isinstance(trouble, TROUBLE)):
+            self._down_since = None
             raise trouble
-        return _joined(found, first)
 
     def expire(
         self, queue: str, max_priority: int | None = None, limit: int = 100, look_again: float = 5.0

@@ -14,6 +14,7 @@ from .directory import ClusterDirectory
 from .fanout import ClusterBroadcasts
 from .keys import ClusterKeys
 from .store import ClusterStore
+from .sweep import ClusterSweep
 from .waiting import ClusterWaiter
 
 if TYPE_CHECKING:
@@ -31,9 +32,11 @@ class ClusterTransport(Transport):
     _directory = ClusterDirectory
     _broadcasts = ClusterBroadcasts
     _waiter = ClusterWaiter
+    _sweep = ClusterSweep
 
     address: ClusterAddress
     server: Any
+    store: Any
     waiter: ClusterWaiter
 
     _looking: Any = None
@@ -54,6 +57,13 @@ class ClusterTransport(Transport):
     def open_client(self, use: str = "") -> Any:
         """Sockets to the masters, not connected yet."""
         return ClusterClient(self.address, self.options, self.socket_name(use))
+
+    def renew(self) -> None:
+        """Extend everything this connection holds; what cannot be reached must not keep the rest from that."""
+        self.store.not_renewed = None
+        super().renew()
+        if self.store.not_renewed is not None:
+            raise self.store.not_renewed
 
     def fetch(self) -> bool:
         """As on a single server; who has something to do does not wait for messages any more."""
