@@ -30,7 +30,13 @@ def free_ports(count: int) -> list[int]:
 class ClusterNode(RedisServer):
     """One node; it talks to the others on ``bus_port``."""
 
-    def __init__(self, directory: Path, ports: tuple[int, int, int], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        ports: tuple[int, int, int],
+        settings: Mapping[str, Any],
+        tls: dict[str, str] | None = None,
+    ) -> None:
         port, tls_port, bus_port = ports
         super().__init__(
             directory,
@@ -41,8 +47,10 @@ class ClusterNode(RedisServer):
                 "cluster-port": bus_port,
                 "cluster-replica-validity-factor": 0,
                 "databases": 1,
+                **({"tls-cluster": "yes"} if tls else {}),
                 **settings,
             },
+            tls,
         )
         self.bus_port = bus_port
         self.state = {"port": port, "tls_port": tls_port}
@@ -74,6 +82,7 @@ class Cluster:
         masters: int = 3,
         replicas: int = 1,
         settings: Mapping[str, Any] | None = None,
+        tls: dict[str, str] | None = None,
     ) -> None:
         count = masters * (1 + replicas)
         ports = free_ports(3 * count)
@@ -82,6 +91,7 @@ class Cluster:
                 directory / f"node-{at}",
                 (ports[at], ports[count + at], ports[2 * count + at]),
                 settings or {},
+                tls,
             )
             for at in range(count)
         ]

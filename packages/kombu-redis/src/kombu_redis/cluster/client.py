@@ -271,7 +271,7 @@ class Shard:
     def connects(self) -> object:
         """Something else after each connecting, and after the slot has moved."""
         client = self._known()
-        return client and (client.address, client.connects)
+        return client and (client.address.host, client.address.port, client.connects)
 
     def _known(self) -> Client | None:
         nodes = self.cluster.nodes
