@@ -105,6 +105,12 @@ class Program(ConsumerMixin):
             node.Consumer(callbacks=[node.handle_message]),
         ]
 
+    def establish_connection(self) -> Connection:
+        """As the mixin does, without its pauses of many seconds."""
+        connection = self.connection.clone()
+        connection.ensure_connection(self.on_connection_error, **POLICY)
+        return connection
+
     @property
     def restart_limit(self) -> Any:  # type: ignore[override]
         """As often as need be."""

@@ -33,6 +33,18 @@ ANSWERS: list[tuple[str, type[Exception], type[Exception]]] = [
     ),
     ("CLUSTERDOWN The cluster is down", ours.RecoverableConnectionError, driver.ClusterDownError),
     ("OOM command not allowed when used memory > 'maxmemory'.", ours.ResourceError, driver.OutOfMemoryError),
+    (  # (as Redis 6.2 says it of a command that a script called)
+        "ERR Error running script (call to f_4d8890d52e062e750c4865de9b6b4cb220ddc03b): @user_script:26:"
+        " @user_script: 26: -READONLY You can't write against a read only replica. ",
+        ours.RecoverableConnectionError,
+        driver.ReadOnlyError,
+    ),
+    (
+        "ERR Error running script (call to f_4d8890d52e062e750c4865de9b6b4cb220ddc03b): @user_script:26:"
+        " @user_script: 26: -NOREPLICAS Not enough good replicas to write. ",
+        ours.RecoverableConnectionError,
+        driver.ResponseError,
+    ),
     ("BUSY Redis is busy running a script.", ours.RecoverableConnectionError, driver.ResponseError),
     (
         "UNBLOCKED force unblock from blocking operation",

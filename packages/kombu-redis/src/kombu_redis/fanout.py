@@ -20,7 +20,7 @@ from .errors import AccessRefused, NoReply
 from .resp import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from .transport import Transport
 
@@ -52,6 +52,8 @@ class Broadcasts:
         self._whole = ""
         self.waiting: dict[str, deque[dict[str, Any]]] = {}
         self._last = (b"", b"")
+        #: Whether a broadcast has come by another channel before.
+        self.repeats: Callable[[bytes, bytes], bool] = lambda channel, payload: False
         self._heard = 0.0
         self._look_at = 0.0
         self._pinged = False
@@ -154,6 +156,8 @@ class Broadcasts:
         if reply[0] not in (b"message", b"pmessage"):
             return
         channel, payload = reply[-2:]
+        if self.repeats(channel, payload):
+            return
         queues = self._listening_to(reply[1].decode(), channel.decode(), by_name=reply[0] == b"message")
         # A message that several patterns match comes once for each, one after the other.
         last, self._last = self._last, (channel, payload)

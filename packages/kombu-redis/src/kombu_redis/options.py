@@ -85,6 +85,7 @@ class Options:
     priority_order: str = "steps"
     fanout: str = "pubsub"
     max_deliveries: int | None = None
+    wait_replicas: int = 0
 
     @classmethod
     def parse(cls, given: Mapping[str, Any] | None = None, *, client: Any = None) -> Options:

@@ -94,7 +94,7 @@ class Store(Claims, Moves, Calls):
     ) -> Pushed:
         """Append messages; see :meth:`Outlet.pack`. Without payloads the limits of the queues are enforced."""
         lease = self._new_prefix() if outlet.limited else ""
-        reply = self._request(outlet.pack(payloads, stamps, lease))
+        reply = self._publish(outlet.pack(payloads, stamps, lease))
         return DONE if reply == 1 else self._pushed(outlet, lease, reply)
 
     def push_many(
@@ -112,6 +112,8 @@ class Store(Claims, Moves, Calls):
             if self._acks:
                 client.buffer(*self._pack_acks())
             replies = client.attempt(packed)
+            if self._copies:
+                self._await_copies()
         return [
             DONE
             if reply == 1
@@ -148,7 +150,7 @@ class Store(Claims, Moves, Calls):
             names.append(keys.delayed(queue))
             step = level[len(keys.level(queue, 0)) + len(keys.sep) :] or "0"
             about += (queue, step, "" if expires_at is None else expires_at, payload)
-        reply = self._request(script("delay", "common", "checks").pack(names, about))
+        reply = self._publish(script("delay", "common", "checks").pack(names, about))
         return DONE if reply == 1 else Pushed(stale=-reply - 1)
 
     # -- time ----------------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ class Transport(Looping):
     """
 
     Channel = Channel
+    key_names = Keys
 
     driver_type = "redis"
     driver_name = "redis"
@@ -88,7 +89,7 @@ class Transport(Looping):
         self.patience = self.options.socket_timeout
         #: Names this connection among all: its consumers, exclusive queues and leases.
         self.identity = uuid()
-        self.keys = Keys(self.options, self.address.db)
+        self.keys = self.key_names(self.options, self.address.db)
         self.server = self.open_client()
         self.lock = self.server.lock
         self.store = Store(self.server, self.keys, self.options)
