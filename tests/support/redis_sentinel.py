@@ -56,7 +56,8 @@ class Sentinels:
         if password:
             every["masterauth"] = password
         if tls:
-            every["tls-replication"] = "yes"
+            # (who replicates shows its certificate, which is a server's)
+            every |= {"tls-replication": "yes", "tls-auth-clients": "no"}
         make = partial(RedisServer, settings=every, tls=tls, password=password)
         numbers = range(max(replicas + 1, sentinels))
         found = list(hosts) or ["127.0.0.1"] * len(numbers)
@@ -115,7 +116,7 @@ class Sentinels:
             lines += [f"requirepass {self.sentinel_password}", f"sentinel sentinel-pass {self.sentinel_password}"]
         if self.tls:
             lines += [f"tls-{name}-file {self.tls[f'{name}file']}" for name in ("cert", "key")]
-            lines += [f"tls-ca-cert-file {self.tls['cafile']}", "tls-replication yes", "tls-auth-clients optional"]
+            lines += [f"tls-ca-cert-file {self.tls['cafile']}", "tls-replication yes", "tls-auth-clients no"]
         (place / "sentinel.conf").write_text("".join(f"{line}\n" for line in lines))
         command = [str(program()), str(place / "sentinel.conf"), "--sentinel"]
         with (place / "log").open("wb") as log:

@@ -10,8 +10,6 @@ from redis import exceptions as driver
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from kombu.utils.deadline import remaining
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -29,7 +27,6 @@ class Sentinels:
         master: the name they know it by.
         min_others: a sentinel that knows fewer others is not believed.
         arguments: of :class:`redis.Redis` for each sentinel; a time limit among them is a maximum.
-        patience: seconds for asking and connecting together, when there is no deadline.
     """
 
     def __init__(
@@ -38,25 +35,26 @@ class Sentinels:
         master: str,
         min_others: int,
         arguments: Mapping[str, Any],
-        patience: float,
     ) -> None:
         self.master = master
         self._order = list(addresses)
         self._min_others = min_others
         self._arguments = arguments
-        self._patience = patience
 
-    def ask(self) -> tuple[str, int]:
+    def ask(self, limit: float) -> tuple[str, int]:
         """Host and port of the master.
 
         One that does not answer may take its share of the time only, so that others are asked, and the master can
         still be connected to.
 
+        Arguments:
+            limit: seconds for asking and connecting together.
+
         Raises:
             redis.AuthenticationError: no sentinel accepts the password.
             redis.ConnectionError: no sentinel names a master that it takes to be alive.
         """
-        end = monotonic() + min(self._patience, remaining() or self._patience)
+        end = monotonic() + limit
         refusals: list[tuple[str, Exception]] = []
         order = list(self._order)
         for number, address in enumerate(order):
@@ -72,10 +70,6 @@ class Sentinels:
         if all(isinstance(exc, driver.AuthenticationError) for _, exc in refusals):
             raise driver.AuthenticationError(f"the sentinels want another login, see sentinel_kwargs ({told})")
         raise driver.ConnectionError(f"no sentinel names a master {self.master!r} that is alive ({told})")
-
-    def doubt(self) -> None:
-        """The sentinel that answered last was wrong: another one is asked first, the next time."""
-        self._order = [*self._order[1:], self._order[0]]
 
     def _ask_one(self, address: tuple[str, int], share: float) -> tuple[str, int]:
         # (the driver's own retries would take the time of the others)

@@ -68,6 +68,10 @@ class SentinelAddress(Address):
             found.append((host or "localhost", port or DEFAULT_PORT))
         if not found:
             found.append((plain.host, client.port or DEFAULT_PORT))
+        # Whoever tries again has gone on to the next host, so that one is asked first.
+        now = (plain.host, client.port or DEFAULT_PORT)
+        at = found.index(now) if now in found else 0
+        found = found[at:] + found[:at]
         data = {name: getattr(plain, name) for name in ("db", "username", "password", "tls")}
         return cls(
             **data,
@@ -82,13 +86,7 @@ class SentinelAddress(Address):
     ) -> tuple[type[Any], dict[str, Any]]:
         """The driver's connection class that asks the sentinels first, and its arguments."""
         kind, arguments = self.plain.connection(options, name, credentials)
-        asking = Sentinels(
-            self.sentinels,
-            self.master,
-            self.min_other_sentinels,
-            self.sentinel_kwargs,
-            options.socket_connect_timeout,
-        )
+        asking = Sentinels(self.sentinels, self.master, self.min_other_sentinels, self.sentinel_kwargs)
         return following(kind), {**arguments, "sentinels": asking}
 
     @property
@@ -105,7 +103,8 @@ class _Follows:
         self.sentinels = sentinels
 
     def connect(self) -> None:
-        self.host, self.port = self.sentinels.ask()
+        limit: float = self.socket_connect_timeout  # type: ignore[attr-defined]
+        self.host, self.port = self.sentinels.ask(limit)
         super().connect()  # type: ignore[misc]
         try:
             self._check_role()
@@ -123,7 +122,6 @@ class _Follows:
         told = dict(zip(reply[::2], reply[1::2], strict=False)) if isinstance(reply, list) else reply
         role = told.get(b"role", told.get("role"))
         if role in (b"replica", "replica", b"slave", "slave"):
-            self.sentinels.doubt()
             raise driver.ReadOnlyError(f"READONLY {self.host}:{self.port} is a replica by now")
 
 

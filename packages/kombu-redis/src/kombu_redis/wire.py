@@ -114,12 +114,12 @@ class ContextConnection(redis.Connection):
     ) -> None:
         super().__init__(**arguments)  # type: ignore[no-untyped-call]
         self.context = ssl_context
-        self.server_hostname = ssl_server_hostname or self.host
+        self.server_hostname = ssl_server_hostname
 
     def _connect(self) -> Any:
         sock = super()._connect()  # type: ignore[no-untyped-call]
         try:
-            return self.context.wrap_socket(sock, server_hostname=self.server_hostname)
+            return self.context.wrap_socket(sock, server_hostname=self.server_hostname or self.host)
         except BaseException:
             sock.close()
             raise
