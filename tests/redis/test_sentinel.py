@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kombu import Connection, Queue
+from kombu import Connection
 from kombu.exceptions import RecoverableConnectionError
 from tests.redis.test_acl import send_and_get
 from tests.redis.wire import until
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tests.support.certificates import Authority
     from tests.support.fleet import Fleet
 
-QUEUE = Queue("work", durable=True)
 OPTIONS: dict[str, Any] = {"master_name": NAME, "socket_connect_timeout": 3}
 
 
@@ -49,32 +48,6 @@ def connection_to(url: str, **options: Any) -> Connection:
     return Connection(url, transport_options=OPTIONS | options)
 
 
-def test_work_goes_on_after_the_master_is_killed(make_sentinels: Callable[..., Sentinels]) -> None:
-    # Given: a message on the master, and on its replica
-    sentinels = make_sentinels()
-    with connection_to(sentinels.url, lease=2) as connection:
-        producer = connection.Producer()
-        producer.publish("before", routing_key="work", declare=[QUEUE])
-        master = sentinels.master()
-        assert master is not None
-        assert master.client().wait(1, 5000) == 1
-        # When
-        master.kill()
-        # Then: publishing waits for the new master, and nothing that a replica had is gone
-        producer.publish("after", routing_key="work", retry=True, timeout=60)
-        assert sentinels.master() is not master
-        received: list[str] = []
-
-        def receive(body: str, message: Any) -> None:
-            received.append(body)
-            message.ack()
-
-        with connection.Consumer([QUEUE], callbacks=[receive]):
-            while len(received) < 2:
-                connection.drain_events(timeout=10)
-        assert sorted(received) == ["after", "before"]
-
-
 # -- asking
 
 
@@ -94,7 +67,7 @@ def test_sentinels_that_are_gone_or_say_nothing_are_passed_over(sentinels: Senti
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         ports = [free_port(), one.getsockname()[1], two.getsockname()[1], sentinels.addresses[0][1]]
         url = ";".join(f"sentinel://127.0.0.1:{port}" for port in ports)
-        assert send_and_get(connection_to(url)) == ("hello", "to all")
+        assert send_and_get(connection_to(url, socket_connect_timeout=1.5)) == ("hello", "to all")
 
 
 def test_a_replica_is_not_taken_for_the_master(sentinels: Sentinels) -> None:

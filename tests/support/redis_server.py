@@ -31,7 +31,8 @@ DATABASES = 4096
 
 def program() -> str | None:
     """Where redis-server is, or None; ``REDIS_SERVER`` in the environment names another one."""
-    return shutil.which(os.environ.get("REDIS_SERVER", "redis-server"), path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/local/bin")
+    name = os.environ.get("REDIS_SERVER", "redis-server")
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/local/bin")
 
 
 def free_port() -> int:

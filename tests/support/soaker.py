@@ -11,9 +11,9 @@ import os
 import random
 import sys
 from threading import Event, Thread
-from time import monotonic, sleep
+from time import sleep
 
-from kombu import Connection, Consumer, Exchange, Queue
+from kombu import Connection, Exchange, Queue
 from kombu.exceptions import OperationalError
 from kombu.mixins import ConsumerMixin
 

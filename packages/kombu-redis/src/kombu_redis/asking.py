@@ -73,12 +73,12 @@ class Sentinels:
 
     def _ask_one(self, address: tuple[str, int], share: float) -> tuple[str, int]:
         # (the driver's own retries would take the time of the others)
-        arguments = {"retry": Retry(NoBackoff(), 0), **self._arguments, "decode_responses": True}  # type: ignore[no-untyped-call]
+        arguments = {"retry": Retry(NoBackoff(), 0), **self._arguments, "decode_responses": True}
         for name in ("socket_connect_timeout", "socket_timeout"):
             arguments[name] = min(share, arguments.get(name) or share)
         with Redis(host=address[0], port=address[1], **arguments) as sentinel:
             with sentinel.pipeline(transaction=False) as pipe:
-                pipe.sentinel_get_master_addr_by_name(self.master)  # type: ignore[no-untyped-call]
+                pipe.sentinel_get_master_addr_by_name(self.master)
                 pipe.sentinel_master(self.master)
                 named, state = pipe.execute(raise_on_error=False)
         if isinstance(named, Exception):

@@ -87,7 +87,7 @@ class SentinelAddress(Address):
         """The driver's connection class that asks the sentinels first, and its arguments."""
         kind, arguments = self.plain.connection(options, name, credentials)
         asking = Sentinels(self.sentinels, self.master, self.min_other_sentinels, self.sentinel_kwargs)
-        return following(kind), {**arguments, "sentinels": asking}
+        return following(kind), {**arguments, "sentinels": asking}  # type: ignore[arg-type]
 
     @property
     def plain(self) -> Address:
