@@ -89,7 +89,12 @@ class _Kept:
     def _connect(self) -> Bounded:
         if self.sock is not None:
             raise redis.ConnectionError("the connection was closed")
-        self.sock = Bounded(super()._connect(), self.socket_connect_timeout)  # type: ignore[misc]
+        sock = super()._connect()  # type: ignore[misc]
+        try:
+            self.sock = Bounded(sock, self.socket_connect_timeout)
+        except BaseException:  # the deadline has passed
+            sock.close()
+            raise
         return self.sock
 
     def has_read(self) -> bool:
