@@ -28,13 +28,11 @@ CANNOT = {
     "amqp": {},
     "redis": {
         "native delay": "delayed delivery by exchanges is RabbitMQ's; Celery's workers keep ETA tasks themselves",
-        "amqp shell": "`celery amqp` publishes a bare string, which only AMQP channels take",
     },
     "memory": {
         "processes": _IN_PROCESS,
         "restart": "the broker is the process",
         "native delay": "delayed delivery by exchanges is RabbitMQ's; Celery's workers keep ETA tasks themselves",
-        "amqp shell": _IN_PROCESS,
     },
 }
 
