@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import states
 
 import kombu
-from kombu.exceptions import ChannelError, OperationalError
+from kombu.exceptions import ChannelError, NotFound, OperationalError, PreconditionFailed
+from kombu.log import get_logger
 from kombu.pools import Connections, producers
 from kombu.utils.functional import LRUCache
 from kombu.utils.objects import cached_property
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from .latest import Meta
 
 __all__ = ("AMQPBackend", "reading")
+
+logger = get_logger(__name__)
 
 #: URLs that name no broker: results go where tasks go.
 _SHARED = (None, "", "amqp://", "amqps://", "pyamqp://")
@@ -152,20 +156,26 @@ class AMQPBackend(WaitingBackend):
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
     ) -> None:
         """Publish a state, for ``store_result()``."""
-        routing_key, correlation_id = self.destination_for(task_id, request)
         meta = self._get_result_meta(result=result, state=state, traceback=traceback, request=request)
+        meta["task_id"] = task_id
+        routing_key, correlation_id = self.destination_for(task_id, request)
+        properties = {"routing_key": routing_key, "correlation_id": correlation_id}
+        try:
+            self._publish(meta, exchange=self.exchange, declare=self.on_reply_declare(task_id), **properties)
+        except PreconditionFailed as exc:
+            logger.warning("The queue of a result was declared otherwise, where it was waited for: %s", exc)
+            self._publish(meta, exchange="", **properties)  # it is there, so no binding is needed
+
+    def _publish(self, meta: Meta, **options: Any) -> None:
         with self._producers.acquire(block=True) as producer:
             producer.publish(
-                {**meta, "task_id": task_id},
-                exchange=self.exchange,
-                routing_key=routing_key,
-                correlation_id=correlation_id,
+                meta,
                 serializer=self.serializer,
                 compression=self.compression,
                 delivery_mode=self.delivery_mode,
-                declare=self.on_reply_declare(task_id),
                 retry=True,
                 retry_policy=self.retry_policy,
+                **options,
             )
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
@@ -215,14 +225,22 @@ class AMQPBackend(WaitingBackend):
         return decoded
 
     def _fast_forward(self, task_id: str, backlog_limit: int) -> Meta | None:
-        def newest(channel: Any) -> Meta | None:
+        def newest(channel: Any, declare: bool) -> Meta | None:
+            queue = self._create_binding(task_id)(channel)
             try:
-                return self._newest(self._create_binding(task_id)(channel), task_id, backlog_limit)
+                if declare:
+                    queue.queue_declare()
+                return self._newest(queue, task_id, backlog_limit)
+            except NotFound:
+                return None  # taken by another one, just after it was declared here
             except BaseException:
                 channel.connection.client.maybe_close_channel(channel)  # what it holds goes back
                 raise
 
-        meta: Meta | None = self._at_broker(newest, self.retry_policy)
+        try:
+            meta: Meta | None = self._at_broker(partial(newest, declare=True), self.retry_policy)
+        except PreconditionFailed:  # with another time to expire, by who publishes
+            meta = self._at_broker(partial(newest, declare=False), self.retry_policy)
         if meta is not None:
             self._cache[task_id] = meta
         return meta
@@ -230,7 +248,6 @@ class AMQPBackend(WaitingBackend):
     def _newest(self, queue: kombu.Queue, task_id: str, backlog_limit: int) -> Meta | None:
         """Read to the end of the queue and put the last message back."""
         latest = Latest({task_id})
-        queue.queue_declare()
         for _ in range(backlog_limit):
             message = queue.get(accept=self.accept)
             if message is None:

@@ -12,7 +12,7 @@ from kombu.utils.deadline import deadline_scope
 from .latest import Latest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from kombu import Consumer, Queue
     from kombu.connection_pool import ConnectionPool
@@ -61,6 +61,8 @@ class Reception:
         self._latest = Latest(self._queues)
         self._connection: Any = None
         self._consumer: Any = None
+        self._second: Any = None
+        self._careful = False
         self._cancelled = False
 
     def receive(self, timeout: float) -> list[Meta]:
@@ -77,6 +79,12 @@ class Reception:
                 self._subscribe()
             if not self._latest.news:
                 self._drain(timeout)
+        except PreconditionFailed as exc:
+            if self._careful:
+                raise
+            logger.warning("Waiting for results in a queue that was declared otherwise: %s", exc)
+            self._careful = True
+            self.close()
         except self._passing as exc:
             self._lose(exc)
             sleep(min(timeout, PAUSE))
@@ -98,15 +106,30 @@ class Reception:
             self._consumer.cancel_by_queue(queue.name)
             message.requeue()
             if discard:
-                queue(self._consumer.channel).delete(if_unused=True)
-        except PreconditionFailed:
-            self._leave()  # the channel is closed, so the others are subscribed to again
+                self._aside(lambda channel: queue(channel).delete(if_unused=True))
         except self._passing as exc:
             self._lose(exc)
 
+    def _aside(self, do: Callable[[Any], object]) -> None:
+        """What the broker may well refuse, on a second channel, since that closes it."""
+        if self._second is None:
+            self._second = self._connection.channel()
+        try:
+            do(self._second)
+        except PreconditionFailed:
+            self._connection.maybe_close_channel(self._second)
+            self._second = None
+
     def close(self) -> None:
         """Give everything back: what is held to its queue, the connection to its pool."""
-        self._leave()
+        connection, self._connection = self._connection, None
+        channels = [self._consumer and self._consumer.channel, self._second]
+        self._forget()
+        if connection is not None:
+            for channel in channels:
+                if channel is not None:
+                    connection.maybe_close_channel(channel)
+            connection.release()
 
     @property
     def _passing(self) -> tuple[type[BaseException], ...]:
@@ -145,7 +168,10 @@ class Reception:
         """Declare what is to be consumed, unbound, which is for who publishes; and consume."""
         self._cancelled = False
         for queue in self._consumer.queues:
-            queue.queue_declare(nowait=True)
+            if self._careful:
+                self._aside(lambda channel, queue=queue: queue(channel).queue_declare())
+            else:
+                queue.queue_declare(nowait=True)
         self._consumer.consume()
 
     def _on_cancel(self, tag: str) -> None:
@@ -157,16 +183,11 @@ class Reception:
 
     def _lose(self, exc: BaseException) -> None:
         logger.warning("Waiting for results: starting again after %r", exc)
-        connection, self._connection, self._consumer = self._connection, None, None
-        self._latest.held.clear()
+        connection, self._connection = self._connection, None
+        self._forget()
         connection.collect()
         connection.release()
 
-    def _leave(self) -> None:
-        connection, self._connection = self._connection, None
-        consumer, self._consumer = self._consumer, None
+    def _forget(self) -> None:
+        self._consumer = self._second = None
         self._latest.held.clear()
-        if connection is not None:
-            if consumer is not None:
-                connection.maybe_close_channel(consumer.channel)
-            connection.release()
