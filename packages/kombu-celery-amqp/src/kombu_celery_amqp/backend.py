@@ -70,6 +70,9 @@ class AMQPBackend(WaitingBackend):
     supports_native_join = True
     supports_result_compression = True
 
+    #: Set by Celery from ``result_compression``, which came with 5.7.
+    compression: str | None = None
+
     retry_policy: dict[str, Any] = {
         "max_retries": 20,
         "interval_start": 0,
@@ -198,15 +201,16 @@ class AMQPBackend(WaitingBackend):
                 another attempt gets further.
         """
         self._ensure_not_eager()
-        meta = self._ensure_retryable(self._fast_forward, task_id, backlog_limit)
+        meta = self._fast_forward(task_id, backlog_limit)
         if meta is None and cache:
             meta = self._known(task_id)
         return self._decoded(meta or {"status": states.PENDING, "result": None})
 
     poll = get_task_meta
 
-    def _get_task_meta_for(self, task_id: str) -> Meta:
-        return self.get_task_meta(task_id)
+    def task_result_exists(self, task_id: str) -> bool:
+        """Whether anything is known of the task."""
+        return bool(self.get_task_meta(task_id)["status"] != states.PENDING)
 
     def reload_task_result(self, task_id: str) -> None:
         """Ask the broker again; what it has takes the place of what is remembered."""

@@ -110,12 +110,12 @@ class Reception:
         except self._passing as exc:
             self._lose(exc)
 
-    def _aside(self, do: Callable[[Any], object]) -> None:
+    def _aside(self, do: Callable[..., object]) -> None:
         """What the broker may well refuse, on a second channel, since that closes it."""
         if self._second is None:
             self._second = self._connection.channel()
         try:
-            do(self._second)
+            do(channel=self._second)
         except PreconditionFailed:
             self._connection.maybe_close_channel(self._second)
             self._second = None
@@ -169,7 +169,7 @@ class Reception:
         self._cancelled = False
         for queue in self._consumer.queues:
             if self._careful:
-                self._aside(lambda channel, queue=queue: queue(channel).queue_declare())
+                self._aside(queue.queue_declare)
             else:
                 queue.queue_declare(nowait=True)
         self._consumer.consume()
