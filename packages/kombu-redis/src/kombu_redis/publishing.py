@@ -183,7 +183,7 @@ class PublishVerbs(SettleVerbs):
         if one or route.more_channels:
             payload = self._write(message, way)
             for channel in route.more_channels:
-                self.connection.server.call("PUBLISH", channel, payload)
+                store.broadcast(channel, payload)
             if one:
                 anywhere = outlet.targets or route.fanout_channel is not None
                 stamp = self._expiry("", properties, PLAIN, time()) if route.streams else None
