@@ -160,7 +160,7 @@ class SentinelTransport(Transport):
     """``sentinel://``; needs the transport option ``master_name``."""
 
     Channel = SentinelChannel
-    key_names = BothNames
+    _keys = BothNames
     default_port = DEFAULT_PORT
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
