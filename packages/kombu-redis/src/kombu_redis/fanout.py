@@ -58,8 +58,9 @@ class Broadcasts:
         self._last = (b"", b"")
         #: Whether a broadcast has come by another channel before.
         self.repeats: Callable[[bytes, bytes], bool] = lambda channel, payload: False
-        #: What has come while two connections are subscribed.
+        #: While two connections are subscribed: what has come by the first, and by the second before that was read.
         self._overlap: set[tuple[bytes, ...]] | None = None
+        self._early: list[list[Any]] | None = None
         #: The first of the two, until nobody watches its descriptor any more.
         self._retired: Any = None
         self._heard = 0.0
@@ -166,6 +167,9 @@ class Broadcasts:
         self._heard, self._pinged = monotonic(), False
         if reply[0] not in (b"message", b"pmessage"):
             return
+        if self._early is not None:
+            self._early.append(reply)
+            return
         if self._overlap is not None:
             if tuple(reply) in self._overlap:
                 return
@@ -228,7 +232,7 @@ class Broadcasts:
     def _renew_login(self) -> None:
         """New credentials: a connection that is subscribed takes no AUTH (RESP 2), so another one takes over.
 
-        What is published meanwhile comes by both, and is taken in once.
+        What is published meanwhile comes by both, and is taken in once, in order.
         """
         retired, self._retired = self._retired, None
         if retired is not None:
@@ -236,13 +240,17 @@ class Broadcasts:
         old = self._line
         if monotonic() < old.ask_at or not old.outdated():
             return
-        self._line, self._retired, self._overlap = None, old, set()
+        early: list[list[Any]] = []
+        self._line, self._retired, self._early = None, old, early
         try:
             self._connect()
+            self._early, self._overlap = None, set()
             self._read_all(old)
+            for reply in early:
+                self._take_in(reply)
             self._read_all(self._line)
         finally:
-            self._overlap = None
+            self._early = self._overlap = None
 
     def _read_all(self, line: Any) -> None:
         """Take in all that the server has sent before it answers."""
