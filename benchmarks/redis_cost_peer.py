@@ -12,6 +12,7 @@ import json
 import sys
 from queue import SimpleQueue
 from threading import Thread
+from time import sleep
 
 from kombu import Connection, Consumer, Exchange, Queue
 
@@ -47,6 +48,7 @@ def main():
     exchange, each = (NEWS, about["consumers"]) if about["fanout"] else (TASKS, 1)
     with Connection(about["url"], transport_options=about["options"]) as connection:
         producer = connection.Producer(exchange=exchange)
+        sleep(2)  # (Kombu 5.7 subscribes while it drains)
         print("ready", flush=True)
         for line in sys.stdin:
             for number in range(int(line)):
