@@ -52,7 +52,8 @@ def main():
         print("ready", flush=True)
         for line in sys.stdin:
             for number in range(int(line)):
-                producer.publish("x" * 1000, routing_key=f"key{number % about['queues']}")
+                key = "" if about["fanout"] else f"key{number % about['queues']}"
+                producer.publish("x" * 1000, routing_key=key)
                 for _ in range(each):
                     settled.get()
             print("done", flush=True)
