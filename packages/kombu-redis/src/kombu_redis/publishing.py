@@ -69,7 +69,7 @@ class PublishVerbs(SettleVerbs):
 
     def basic_publish(
         self,
-        message: dict[str, Any],
+        message: dict[str, Any] | str | bytes,
         exchange: str = "",
         routing_key: str = "",
         mandatory: bool = False,
@@ -85,6 +85,8 @@ class PublishVerbs(SettleVerbs):
         """
         if self.closed:
             self._check_open()
+        if not isinstance(message, dict):
+            message = self._prepared(message)
         try:
             self._publish(message, exchange, routing_key, mandatory, delay)
         except ChannelError:
