@@ -46,6 +46,7 @@ class ClusterNode(RedisServer):
                 "cluster-node-timeout": IMPATIENT,
                 "cluster-port": bus_port,
                 "cluster-replica-validity-factor": 0,
+                "repl-diskless-sync-delay": 0,
                 "databases": 1,
                 **({"tls-cluster": "yes"} if tls else {}),
                 **settings,
@@ -57,16 +58,28 @@ class ClusterNode(RedisServer):
 
     def ask(self, *command: Any) -> Any:
         """The raw reply to a command to this node; None when it gives none, or an error."""
+        return self.ask_all(command)[0]
+
+    def ask_all(self, *commands: tuple[Any, ...]) -> list[Any]:
+        """As :meth:`ask` for several commands of one connection."""
         from redis import Connection, RedisError
 
         connection = Connection(host="127.0.0.1", port=self.port, protocol=2, socket_timeout=10)
+        replies: list[Any] = []
         try:
-            connection.send_command(*command)
-            return connection.read_response()
+            for command in commands:
+                connection.send_command(*command)
+                replies.append(connection.read_response())
         except RedisError:
-            return None
+            replies += [None] * (len(commands) - len(replies))
         finally:
             connection.disconnect()
+        return replies
+
+    def replicate(self, key: str) -> None:
+        """Return when a replica has all that was written until now; ``key`` is one of this node's slots."""
+        written, replicas = self.ask_all(("SET", key, ""), ("WAIT", 1, 5000))
+        assert (written, replicas) == (b"OK", 1), (written, replicas)
 
     def id(self) -> str:
         found: bytes = self.ask("CLUSTER", "MYID")
@@ -169,15 +182,28 @@ class Cluster:
     def move_slot(self, slot: int, to: ClusterNode, batch: int = 10) -> None:
         """Migrate a slot with its keys, some at a time, as ``redis-cli --cluster reshard`` does."""
         source = self.owner(slot)
-        assert source is not None
-        if source is to:
+        if source is None or source is to:
             return
+        self.begin_move(slot, source, to)
+        self.end_move(slot, source, to, batch)
+
+    def begin_move(self, slot: int, source: ClusterNode, to: ClusterNode) -> None:
+        """From now on keys that are not at the source any more are looked for at the other node."""
         to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id())
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", to.id())
+
+    def end_move(self, slot: int, source: ClusterNode, to: ClusterNode, batch: int = 10) -> None:
+        """Move all keys, and tell everybody who serves the slot."""
         while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, batch):
             source.ask("MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "KEYS", *keys)
         for node in (to, source, *self.masters()):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", to.id())
+
+    def refused(self, word: str) -> int:
+        """How often nodes have answered an error that begins with this word."""
+        found = (node.ask("INFO", "errorstats") or b"" for node in self.nodes)
+        lines = (line for text in found for line in text.decode().splitlines())
+        return sum(int(line.rpartition("=")[2]) for line in lines if line.startswith(f"errorstat_{word}:"))
 
     def until(self, condition: Any, what: str, timeout: float = 30.0) -> Any:
         """What ``condition()`` returns once that is true."""
