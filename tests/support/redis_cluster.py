@@ -58,28 +58,21 @@ class ClusterNode(RedisServer):
 
     def ask(self, *command: Any) -> Any:
         """The raw reply to a command to this node; None when it gives none, or an error."""
-        return self.ask_all(command)[0]
-
-    def ask_all(self, *commands: tuple[Any, ...]) -> list[Any]:
-        """As :meth:`ask` for several commands of one connection."""
         from redis import Connection, RedisError
 
         connection = Connection(host="127.0.0.1", port=self.port, protocol=2, socket_timeout=10)
-        replies: list[Any] = []
         try:
-            for command in commands:
-                connection.send_command(*command)
-                replies.append(connection.read_response())
+            connection.send_command(*command)
+            return connection.read_response()
         except RedisError:
-            replies += [None] * (len(commands) - len(replies))
+            return None
         finally:
             connection.disconnect()
-        return replies
 
-    def replicate(self, key: str) -> None:
-        """Return when a replica has all that was written until now; ``key`` is one of this node's slots."""
-        written, replicas = self.ask_all(("SET", key, ""), ("WAIT", 1, 5000))
-        assert (written, replicas) == (b"OK", 1), (written, replicas)
+    def first_slot(self) -> int:
+        """The first slot it serves."""
+        slots = self.ask("CLUSTER", "SLOTS") or ()
+        return min(int(first) for first, _, (_, port, *_), *_ in slots if port == self.port)
 
     def id(self) -> str:
         found: bytes = self.ask("CLUSTER", "MYID")

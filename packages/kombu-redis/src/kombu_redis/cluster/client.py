@@ -262,6 +262,12 @@ class Shard:
         return self.cluster.lock
 
     @property
+    def address(self) -> Any:
+        """Of the node that serves it, as far as is known."""
+        client = self._known()
+        return self.cluster.address if client is None else client.address
+
+    @property
     def connected(self) -> bool:
         """Whether there is a connection to who serves it, as far as is known."""
         client = self._known()

@@ -84,11 +84,21 @@ class ClusterStore(ClusterMoves):
             leases.append(part.store.new_prefix() if part.outlet.limited else "")
             calls.append((part.store, part.outlet.pack(some, times, leases[-1])))
         found = []
-        for part, lease, reply in zip(outlet.parts, leases, self.scatter(calls), strict=True):
+        for part, lease, reply in zip(outlet.parts, leases, self._publish(calls), strict=True):
             if isinstance(reply, Exception):
                 raise reply
             found.append((part, part.store.pushed(part.outlet, lease, reply)))
         return _together(found)
+
+    def _publish(self, calls: Sequence[tuple[ShardStore, bytes]]) -> list[Any]:
+        """As :meth:`scatter`; returns when as many replicas have it as the option ``wait_replicas`` says."""
+        with self._client.lock:
+            replies = self.scatter(calls)
+            if self._options.wait_replicas:
+                nodes = {store.line.connects: store for store, _ in calls}
+                for store in nodes.values():
+                    store.await_copies()
+        return replies
 
     def push_many(
         self, batch: Iterable[tuple[ClusterOutlet, Sequence[bytes], Sequence[float | None] | None]]
@@ -106,7 +116,7 @@ class ClusterStore(ClusterMoves):
                 calls.append((part.store, part.outlet.pack(payloads, stamps)))
                 waiting.append((len(done), part))
             done.append(failed if isinstance(failed, Exception) else Pushed(stale=failed))
-        for (at, part), reply in zip(waiting, self.scatter(calls), strict=True):
+        for (at, part), reply in zip(waiting, self._publish(calls), strict=True):
             done[at] = reply if isinstance(reply, Exception) else part.store.pushed(part.outlet, "", reply)
         for result in done:
             if isinstance(result, (errors.ConnectionLost, errors.NoReply)):

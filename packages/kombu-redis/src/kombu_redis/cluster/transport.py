@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kombu_redis.looping import Parts
 from kombu_redis.transport import Transport
 from kombu_redis.waiting import LOOK_AGAIN
 
@@ -27,12 +28,7 @@ class ClusterTransport(Transport):
     """A connection to a cluster: at most three sockets to each of its masters, made when they are needed."""
 
     Channel = ClusterChannel
-    _keys = ClusterKeys
-    _store = ClusterStore
-    _directory = ClusterDirectory
-    _broadcasts = ClusterBroadcasts
-    _waiter = ClusterWaiter
-    _sweep = ClusterSweep
+    parts = Parts(ClusterKeys, ClusterStore, ClusterDirectory, ClusterBroadcasts, ClusterWaiter, ClusterSweep)
 
     address: ClusterAddress
     server: Any
@@ -47,8 +43,6 @@ class ClusterTransport(Transport):
                 "fanout is 'stream', which a Redis Cluster cannot have: the stream and the queues that read it are in"
                 " different slots; 'queue' keeps broadcasts as well"
             )
-        if self.options.wait_replicas:
-            raise ValueError("wait_replicas is not for a Redis Cluster: its nodes have replicas of their own each")
         return ClusterAddress.from_client(client)
 
     def socket_name(self, use: str = "") -> str | None:
