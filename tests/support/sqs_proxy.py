@@ -18,7 +18,7 @@ __all__ = ("LOSE", "RESET", "HttpProxy", "refusal")
 #: What a rule may answer besides a status with a body: close without reading; pass it on, then lose the answer.
 RESET, LOSE = "reset", "lose"
 
-#: None: pass it on; RESET, LOSE; seconds to wait before passing it on; or (status, error code).
+#: None: pass it on; RESET, LOSE; seconds to wait before passing it on; (status, error code); or a dictionary to answer.
 Verdict = Any
 
 
@@ -41,6 +41,8 @@ class HttpProxy:
     def __init__(self, port: int, rule: Callable[[str, int], Verdict] | None = None) -> None:
         self.rule = rule or (lambda action, number: None)
         self.actions: list[str] = []
+        #: What each action was asked with, in order: parsed where it is JSON.
+        self.asked: list[tuple[str, Any]] = []
         #: The credential scopes seen: access key ids.
         self.keys: list[str] = []
         self._seen = Lock()
@@ -75,11 +77,17 @@ class HttpProxy:
         with self._seen:
             return self.actions.count(action)
 
+    def requests(self, action: str) -> list[Any]:
+        """What an action was asked with."""
+        with self._seen:
+            return [request for name, request in self.asked if name == action]
+
     def _handle(self, handler: BaseHTTPRequestHandler, port: int) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         action = _action(handler, body)
         with self._seen:
             self.actions.append(action)
+            self.asked.append((action, _parsed(body)))
             number = self.actions.count(action)
             scope = handler.headers.get("Authorization", "").partition("Credential=")[2]
             self.keys.append(scope.partition("/")[0])
@@ -93,6 +101,10 @@ class HttpProxy:
             status, code = verdict
             answer = json.dumps({"__type__": code, "__type": code, "message": f"told to say {code}"}).encode()
             self._answer(handler, status, {"Content-Type": "application/x-amz-json-1.0"}, answer)
+            return
+        if isinstance(verdict, dict):
+            answer = json.dumps(verdict).encode()
+            self._answer(handler, 200, {"Content-Type": "application/x-amz-json-1.0"}, answer)
             return
         if isinstance(verdict, (int, float)):
             self._closing.wait(verdict)
@@ -112,6 +124,13 @@ class HttpProxy:
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         handler.wfile.write(body)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body
 
 
 def _action(handler: BaseHTTPRequestHandler, body: bytes) -> str:

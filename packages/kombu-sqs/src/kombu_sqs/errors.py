@@ -21,6 +21,7 @@ __all__ = (
     "is_credential_trouble",
     "is_lost_receipt",
     "is_missing_queue",
+    "is_too_long",
     "is_transient",
     "translate",
 )
@@ -132,6 +133,11 @@ def is_missing_queue(error: BaseException) -> bool:
 def is_lost_receipt(code: str) -> bool:
     """Whether this error code says that the delivery is not ours any more."""
     return code in _LOST
+
+
+def is_too_long(error: BaseException) -> bool:
+    """Whether the messages of a batch were too much for one request."""
+    return code_of(error) in ("BatchRequestTooLong", "AWS.SimpleQueueService.BatchRequestTooLong")
 
 
 def is_credential_trouble(error: BaseException) -> bool:

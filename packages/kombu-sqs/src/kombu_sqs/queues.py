@@ -26,19 +26,23 @@ __all__ = ("Queues", "Target")
 logger = get_logger(__name__)
 
 
+#: Bytes a message may have at most, and what all queues but those made for less have taken since ever (AWS: SQS quotas).
+MOST_BYTES, LEAST_COMMON = 1048576, 262144
+
+
 class Target:
     """One queue: its URL, whose credentials it takes, and what of its attributes is known."""
 
     __slots__ = ("access", "fifo", "limit", "name", "predefined", "redrive", "redrive_read", "url")
 
-    def __init__(self, name: str, url: str, limit: int, predefined: Predefined | None = None) -> None:
+    def __init__(self, name: str, url: str, predefined: Predefined | None = None) -> None:
         self.name = name
         self.url = url
         self.fifo = is_fifo(url)
         self.predefined = predefined
         self.access: Access | None = predefined.access if predefined else None
-        #: Bytes a message may have.
-        self.limit = (predefined.max_message_size if predefined else None) or limit
+        #: Bytes that the queue lets a message have (MaximumMessageSize); None: nobody has asked yet.
+        self.limit: int | None = (predefined.max_message_size or MOST_BYTES) if predefined else None
         #: Whether it has a redrive policy (None: nobody knows), and when that was read.
         self.redrive: bool | None = predefined.redrive_policy if predefined else None
         self.redrive_read = 0.0
@@ -53,7 +57,7 @@ class Queues:
         self._broker = broker
         self._targets = broker.targets
         self._predefined = {
-            name: Target(name, entry.url, options.max_message_size, entry)
+            name: Target(name, entry.url, entry)
             for name, entry in options.predefined_queues.items()
         }
 
@@ -84,7 +88,7 @@ class Queues:
                 raise UndefinedQueueException(text, (50, 10), "Queue.declare")
             made = self._broker.names.to_aws(name)
             url = self._clients.call("get_queue_url", name, QueueName=made)["QueueUrl"]
-            target = self._targets[name] = Target(name, url, self._options.max_message_size)
+            target = self._targets[name] = Target(name, url)
         return target
 
     def exists(self, name: str) -> bool:
@@ -110,10 +114,8 @@ class Queues:
         attributes = {"VisibilityTimeout": options.visibility_timeout, **options.sqs_creation_attributes}
         if is_fifo(name):
             attributes["FifoQueue"] = "true"
-        limit = int(attributes.get("MaximumMessageSize", options.max_message_size))
-        made = names.to_aws(name)
-        url = self._create(name, made, _text(attributes))
-        target = self._targets[name] = Target(name, url, min(limit, options.max_message_size))
+        url = self._create(name, names.to_aws(name), _text(attributes))
+        target = self._targets[name] = Target(name, url)
         return target
 
     def _create(self, name: str, made: str, attributes: dict[str, str]) -> str:
@@ -160,8 +162,22 @@ class Queues:
 
     def size(self, name: str) -> int:
         """Messages ready, approximately; 0 for a predefined queue."""
-        found = self.attributes(self.find(name), "ApproximateNumberOfMessages")
+        target = self.find(name)
+        found = self.attributes(target, "ApproximateNumberOfMessages", "MaximumMessageSize")
+        if "MaximumMessageSize" in found:  # (asked along, since that is free)
+            target.limit = int(found["MaximumMessageSize"])
         return int(found.get("ApproximateNumberOfMessages", 0))
+
+    def limit(self, target: Target, size: int) -> int:
+        """Bytes that a message to the queue may have; of one that was not declared it is asked if ``size`` matters."""
+        if target.limit is None and size > LEAST_COMMON:
+            try:
+                found = self.attributes(target, "MaximumMessageSize")
+                target.limit = int(found.get("MaximumMessageSize", MOST_BYTES))
+            except AMQPError as exc:
+                logger.info("Cannot tell how large messages to %r may be: %s", target.name, exc)
+                target.limit = MOST_BYTES
+        return min(target.limit or MOST_BYTES, self._options.max_message_size)
 
     def arn(self, target: Target) -> str:
         """The queue's ARN; a predefined one's is read off its URL."""

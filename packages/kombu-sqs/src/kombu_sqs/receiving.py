@@ -9,7 +9,7 @@ from uuid import uuid4
 from kombu.log import get_logger
 
 from . import attributes, offload
-from .codec import Letter, decode
+from .codec import Letter, decode, foreign
 from .errors import is_credential_trouble, translate
 from .lease import BATCH, Held
 
@@ -90,7 +90,11 @@ class Receiver:
         for raw in messages:
             held = Held(target, raw["ReceiptHandle"], raw["MessageId"], now, extend_at)
             self._leases.add(held)
-            letter = self._open(target, raw, held)
+            try:
+                letter = self._open(target, raw, held)
+            except Exception:  # whatever it is: those beside it must not suffer, and it must not be lost
+                logger.exception("Message %s of %r is odd: it is handed on as it is", held.message_id, target.name)
+                letter = self._finish(foreign(raw["Body"], {}), target, raw, held)
             if letter is not None:
                 letters.append(letter)
         return letters
@@ -110,12 +114,20 @@ class Receiver:
             ticket = letter["properties"]
             held.offloaded = None if ticket.get(offload.SHARED) else ticket[offload.PROPERTY]
             letter = decode(text, given, is_raw)
+        return self._finish(letter, target, raw, held)
+
+    @staticmethod
+    def _finish(letter: Letter, target: Target, raw: dict[str, Any], held: Held) -> Letter:
+        """Note on the letter what SQS says of it, and what settles it."""
+        given = raw.get("MessageAttributes") or {}
         letter.held = held
         properties = letter["properties"]
         system = raw.get("Attributes") or {}
         count = int(system.get("ApproximateReceiveCount", 1))
         if count > 1:
             properties["delivery_count"] = count - 1
+        else:
+            properties.pop("delivery_count", None)
         if given:
             properties["message_attributes"] = attributes.from_aws(given)
         for name in ("MessageGroupId", "MessageDeduplicationId"):
