@@ -14,6 +14,7 @@ from kombu.transport import virtual
 
 from . import backoff
 from .codec import to_base64
+from .errors import SettleError
 from .historic import HistoricNames
 from .qos import QoS
 from .sending import Batch
@@ -177,7 +178,7 @@ class Channel(HistoricNames, virtual.Channel):
     def _ack(self, queue: str, message: dict[str, Any]) -> None:
         held: Held = message.held  # type: ignore[attr-defined]
         try:
-            self._session.delete(held)
+            self._session.settler.delete(held)
         except (AMQPError, KombuError):
             self._session.leases.drop(held)  # nobody has it now, unless the ledger takes it back
             raise
@@ -266,11 +267,14 @@ class Channel(HistoricNames, virtual.Channel):
             self._session.queues.call("purge_queue", target)
             return size
         count = 0
-        while found := self._session.receiver.get(queue, 10):
+        while found := [letter.held for letter in self._session.receiver.get(queue, 10)]:
+            try:
+                self._session.settler.delete_now(found)
+            except SettleError:
+                held = self._session.leases.all()
+                self._session.leases.release(one for one in found if one in held)
+                raise
             count += len(found)
-            for letter in found:
-                self._session.delete(letter.held)
-        self._session.settler.flush()
         return count
 
     # -- consumers -----------------------------------------------------------------------------------------

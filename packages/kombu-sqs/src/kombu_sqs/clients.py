@@ -82,6 +82,14 @@ class Clients:
             if refused:
                 self.renew(service, access)
 
+    def pause(self, failures: int) -> None:
+        """Wait before the next try of what failed so often; not when the connection closes.
+
+        Raises:
+            DeadlineExceeded: the deadline in force passed.
+        """
+        self.closing.wait(remaining(pause_after(failures, random())))
+
     def _patience(self, left: float | None) -> float:
         """Seconds to wait for an answer: ``request_timeout``, or less when a deadline is near."""
         limit = self.options.request_timeout

@@ -72,6 +72,10 @@ class Queues:
                 self._targets.pop(target.name, None)
             raise
 
+    def pause(self, failures: int) -> None:
+        """Wait before the next try of what failed so often."""
+        self._clients.pause(failures)
+
     # -- finding -------------------------------------------------------------------------------------------
 
     def find(self, name: str) -> Target:

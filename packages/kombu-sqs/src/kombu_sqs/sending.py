@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from random import random
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from kombu.exceptions import OperationalError, PreconditionFailed
-from kombu.utils.deadline import remaining
 
 from . import attributes, offload
-from .backoff import pause_after
 from .codec import OUTSIDE, encode, encode_raw
 from .errors import InvalidQueueException, is_too_long
 from .lease import BATCH
@@ -19,7 +16,6 @@ from .lease import BATCH
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .clients import Clients
     from .offload import Store
     from .options import Options
     from .queues import Queues, Target
@@ -61,8 +57,7 @@ class Batch:
 class Sender:
     """Sends for one connection."""
 
-    def __init__(self, clients: Clients, queues: Queues, options: Options, store: Store | None) -> None:
-        self._clients = clients
+    def __init__(self, queues: Queues, options: Options, store: Store | None) -> None:
         self._queues = queues
         self._options = options
         self._store = store
@@ -205,7 +200,7 @@ class Sender:
                     again.append((index, request))
             group = again
             if group:
-                self._clients.closing.wait(remaining(pause_after(failures, random())))
+                self._queues.pause(failures)
 
 
 def _checked_delay(delay: float) -> int:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from .codec import Letter
-    from .lease import Held
     from .options import Options
     from .queues import Target
 
@@ -64,21 +63,19 @@ class Session:
         self.clients = Clients(options, connect_timeout)
         self.store = open_store(options.offload, self.clients)
         self.queues = Queues(self.clients, options, self.broker)
-        self.leases = Leases(self.queues, options.visibility_timeout)
+        # Two threads, so that nothing else can keep leases from being extended.
+        self.extender = Housekeeper("kombu-sqs-leases")
+        self.tidier = Housekeeper("kombu-sqs-chores")
+        self.leases = Leases(self.queues, options.visibility_timeout, self.extender.poke)
         self.receiver = Receiver(self.clients, self.queues, self.leases, options, self.store)
-        self.sender = Sender(self.clients, self.queues, options, self.store)
-        self.settler = Settler(self.queues, self.leases, options, self.store)
+        self.sender = Sender(self.queues, options, self.store)
+        self.settler = Settler(self.queues, self.leases, options, self.store, self.tidier.poke)
         self.redrive = Redrive(self.queues, self.broker, options)
         self.fanout = Fanout(self.clients, self.queues, self.sender, options, self.broker)
         self.pump: Pump[Letter] = Pump(self._fetch, self._give_back, self._pause, "kombu-sqs")
-        self.housekeeper = Housekeeper(
-            [
-                (self.leases.due_at, self.leases.extend),
-                (self.settler.due_at, self.settler.flush),
-                (self._reclaim_at, self._reclaim),
-            ],
-            "kombu-sqs-leases",
-        )
+        self.extender.does(self.leases.due_at, self.leases.extend)
+        self.tidier.does(self.settler.due_at, self.settler.flush)
+        self.tidier.does(self._reclaim_at, self._reclaim)
         self._on_gone = on_gone
         self._has_room = has_room
         self._warned: set[str] = set()
@@ -88,7 +85,7 @@ class Session:
     def _fetch(self, queue: str, limit: int) -> list[Letter]:
         letters = self.receiver.poll(queue, limit)
         if letters:
-            self.housekeeper.poke(monotonic() + PATIENCE)
+            self.tidier.poke(monotonic() + PATIENCE)
         return letters
 
     def _give_back(self, queue: str, letters: list[Letter]) -> None:
@@ -116,12 +113,6 @@ class Session:
                 self.pump.reclaim(queue)
 
     # -- settling ------------------------------------------------------------------------------------------
-
-    def delete(self, held: Held) -> None:
-        """The message is done with; see :meth:`.settling.Settler.delete`."""
-        when = self.settler.delete(held)
-        if when is not None:
-            self.housekeeper.poke(when)
 
     def warn_of_redrive(self, target: Target) -> None:
         """A rejected message is left in a queue of which nobody said whether it has a redrive policy."""
@@ -161,7 +152,8 @@ class Session:
         steps: list[Callable[[], Any]] = [
             self.settler.flush,
             lambda: self.pump.close(self.options.stop_timeout),
-            self.housekeeper.stop,
+            self.tidier.stop,
+            self.extender.stop,
             lambda: self.leases.release(self.leases.all()),
             self.clients.close,
         ]
