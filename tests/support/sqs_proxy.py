@@ -38,7 +38,9 @@ class _Server(ThreadingHTTPServer):
 class HttpProxy:
     """Listens on loopback. ``rule(action, number)`` judges each request; ``number`` counts that action from 1."""
 
-    def __init__(self, port: int, rule: Callable[[str, int], Verdict] | None = None) -> None:
+    def __init__(
+        self, upstream: int, rule: Callable[[str, int], Verdict] | None = None, *, port: int = 0
+    ) -> None:
         self.rule = rule or (lambda action, number: None)
         self.actions: list[str] = []
         #: What each action was asked with, in order: parsed where it is JSON.
@@ -53,14 +55,14 @@ class HttpProxy:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                proxy._handle(self, port)
+                proxy._handle(self, upstream)
 
             do_PUT = do_GET = do_DELETE = do_POST
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing."""
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", port), Handler)
         self.port = int(self._server.server_address[1])
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -99,7 +101,10 @@ class HttpProxy:
             return
         if isinstance(verdict, tuple):
             status, code = verdict
-            answer = json.dumps({"__type__": code, "__type": code, "message": f"told to say {code}"}).encode()
+            text = f"told to say {code}"
+            answer = json.dumps({"__type__": code, "__type": code, "message": text}).encode()
+            if not handler.headers.get("X-Amz-Target"):  # SNS and STS speak the query protocol
+                answer = f"<R><Error><Code>{code}</Code><Message>{text}</Message></Error></R>".encode()
             self._answer(handler, status, {"Content-Type": "application/x-amz-json-1.0"}, answer)
             return
         if isinstance(verdict, dict):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.sqs import Endpoint
+from tests.support.sqs_proxy import refusal
 from tests.unit.kombu_sqs.helpers import Inbox, connect, until
 
 if TYPE_CHECKING:
@@ -152,3 +153,37 @@ def test_what_nobody_has_room_for_goes_to_others(sqs_endpoint: Endpoint, sqs_nam
         # Then
         assert len(seen) == 1
         assert sum(map(sqs_endpoint.ready, queues)) == 1
+
+
+#: A program that ends with several connections open, all but one of which cannot be closed.
+LEAVING = """
+import sys
+from kombu import Connection, Queue
+good, bad, name = sys.argv[1:]
+connections = [Connection(url) for url in (bad, bad, good, bad)]
+seen = []
+for number, connection in enumerate(connections):
+    channel = connection.channel()
+    if number == 2:
+        channel.basic_consume(name, callback=seen.append)
+        while not seen:
+            connection.drain_events()
+    else:
+        Queue(f"{name}-{number}", auto_delete=True, channel=channel).declare()
+        channel.basic_consume(f"{name}-{number}", callback=seen.append)
+"""
+
+
+def test_connections_that_cannot_be_closed_do_not_keep_others_open(
+    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
+) -> None:
+    # Given
+    queue = sqs_endpoint.create(sqs_name)
+    sqs_endpoint.client().send_message(QueueUrl=queue, MessageBody="held at the end")
+    sqs_proxy.rule = lambda action, number: refusal("InvalidAction", 400) if action == "DeleteQueue" else None
+    # When
+    command = [sys.executable, "-c", LEAVING, sqs_endpoint.url, Endpoint(sqs_proxy.port).url, sqs_name]
+    subprocess.run(command, timeout=30, check=True)
+    # Then
+    assert sqs_proxy.count("DeleteQueue") == 3
+    assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from threading import Lock, RLock, local
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,18 @@ class Broker:
 
 _brokers: dict[Any, Broker] = {}
 _registry_lock = Lock()
+
+
+def _after_fork() -> None:
+    """In a forked child: other threads of the parent may have held the locks."""
+    global _registry_lock
+    _registry_lock = Lock()
+    for broker in _brokers.values():
+        broker.lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def get_broker(options: Options) -> Broker:

@@ -12,11 +12,12 @@ from botocore.config import Config
 
 import kombu
 from kombu.log import get_logger
+from kombu.utils.compat import register_after_fork
 from kombu.utils.deadline import remaining
 
 from .backoff import pause_after
 from .credentials import Sessions, assumed_role
-from .errors import is_credential_trouble, is_transient, translate
+from .errors import RAISED, is_credential_trouble, is_transient, translate
 
 if TYPE_CHECKING:
     from .options import Access, Options
@@ -30,6 +31,8 @@ USER_AGENT = f"Boto3/{boto3.__version__} Botocore/{botocore.__version__} kombu-s
 
 #: Sessions of this process, by whose credentials they have.
 sessions = Sessions()
+
+register_after_fork(sessions, Sessions.after_fork)
 
 #: A request that may take less than these many seconds in all gets a client that waits no longer for the answer.
 _TIMEOUTS = (1.0, 3.0)
@@ -68,7 +71,7 @@ class Clients:
                 client = self.get(service, access, self._patience(left))
                 answer: dict[str, Any] = getattr(client, operation)(**params)
                 return answer
-            except Exception as exc:
+            except RAISED as exc:
                 refused = is_credential_trouble(exc)
                 failures += 1
                 if not (refused or is_transient(exc)) or failures >= self.options.max_attempts:
@@ -118,6 +121,8 @@ class Clients:
         if identity == "chain" and self._holder(access).access_key_id:
             return
         sessions.forget(identity)
+        if identity != "chain" and not self.options.access_key_id:
+            sessions.forget("chain")  # which a role is assumed with
         with self._lock:
             for key in [key for key in self._made if key[:2] == (service, access)]:
                 del self._made[key]  # (another thread may be using it: it is closed with its last user)

@@ -48,6 +48,11 @@ class Sessions:
             session = self._kept[key] = Session(botocore_session=core)
         return session
 
+    def after_fork(self) -> None:
+        """In a forked child: another thread of the parent may have been at it. Credentials are looked for again."""
+        self.lock = Lock()
+        self._kept = {}
+
     def forget(self, key: Any) -> None:
         """Look for the credentials anew next time."""
         with self.lock:

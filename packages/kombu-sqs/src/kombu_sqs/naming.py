@@ -57,6 +57,12 @@ class Names:
             self._known.setdefault(made, name)
         return made
 
+    def forget(self, name: str) -> None:
+        """The queue is gone."""
+        made = self._made.pop(name, "")
+        if self._known.get(made) == name:
+            del self._known[made]
+
     def from_aws(self, made: str) -> str:
         """The name it was made from, else the name without the prefix."""
         known = self._known.get(made)

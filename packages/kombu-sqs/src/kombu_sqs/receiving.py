@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from kombu.log import get_logger
+from kombu.utils.deadline import remaining
 
 from . import attributes, offload
 from .codec import Letter, decode, foreign
-from .errors import is_credential_trouble, translate
+from .errors import RAISED, is_credential_trouble, is_missing_queue, translate
 from .lease import BATCH, Held
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ logger = get_logger(__name__)
 
 #: Seconds that an answer may take beyond the time the server is asked to wait.
 MARGIN = 10.0
+#: Seconds in which SQS gives the same answer to the same request of a FIFO queue (ReceiveRequestAttemptId: five minutes).
+REPEATABLE = 280.0
+#: Who has fewer seconds than these does not wait at the server.
+HURRY = 3.0
 
 #: What is asked for about every message. All message attributes come along: they cost nothing.
 SYSTEM_ATTRIBUTES = ("ApproximateReceiveCount", "MessageGroupId", "MessageDeduplicationId")
@@ -43,6 +48,8 @@ class Receiver:
         self._options = options
         self._store = store
         self.asked = _wanted(options.fetch_message_attributes)
+        #: FIFO queue -> what a receive was asked with that got no answer, and when.
+        self._unanswered: dict[str, tuple[dict[str, Any], float]] = {}
 
     def poll(self, queue: str, limit: int) -> list[Letter]:
         """One long poll, tried once: up to ``limit`` (10 at most) messages, or none.
@@ -52,19 +59,35 @@ class Receiver:
         """
         target = self._queues.find(queue)
         wait = self._options.wait_time_seconds
-        client = self._clients.get("sqs", target.access, wait + MARGIN)
+        request = self._request(target, limit, wait)
+        if target.fifo:
+            request = self._repeated(queue, request)
         try:
-            answer = client.receive_message(**self._request(target, limit, wait))
-        except Exception as exc:
+            client = self._clients.get("sqs", target.access, wait + MARGIN)
+            answer = client.receive_message(**request)
+        except RAISED as exc:
             if is_credential_trouble(exc):
                 self._clients.renew("sqs", target.access)
+            if is_missing_queue(exc):
+                self._queues.forget(target)
             raise translate(exc, f"receive_message {queue}") from exc
+        self._unanswered.pop(queue, None)
         return self._letters(target, answer)
+
+    def _repeated(self, queue: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The request, or the last one if that was not answered: SQS answers it as it did, and nothing is held up."""
+        earlier, at = self._unanswered.get(queue, (request, monotonic()))
+        if monotonic() - at > REPEATABLE:
+            earlier, at = request, monotonic()
+        self._unanswered[queue] = earlier, at
+        return earlier
 
     def get(self, queue: str, limit: int = 1) -> list[Letter]:
         """What is there now. It is waited for a second, without which SQS looks at some of its servers only."""
         target = self._queues.find(queue)
-        request = self._request(target, limit, min(1, self._options.wait_time_seconds))
+        left = remaining()
+        hurried = left is not None and left < HURRY  # (giving up a receive at the server would lose what it brings)
+        request = self._request(target, limit, 0 if hurried else min(1, self._options.wait_time_seconds))
         del request["QueueUrl"]
         return self._letters(target, self._queues.call("receive_message", target, **request))
 

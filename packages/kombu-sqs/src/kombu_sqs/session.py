@@ -79,11 +79,14 @@ class Session:
         self._on_gone = on_gone
         self._has_room = has_room
         self._warned: set[str] = set()
+        #: Queue -> answers in a row that it is not there.
+        self._missing: dict[str, int] = {}
 
     # -- fetching ahead (in the pump's threads) ------------------------------------------------------------
 
     def _fetch(self, queue: str, limit: int) -> list[Letter]:
         letters = self.receiver.poll(queue, limit)
+        self._missing.pop(queue, None)
         if letters:
             self.tidier.poke(monotonic() + PATIENCE)
         return letters
@@ -98,7 +101,8 @@ class Session:
         pause = pause_after(failures, random())
         level = logger.warning if failures in (1, 3) or failures % 10 == 0 else logger.debug
         level("Receiving from %r failed %d times, next try in %.1f s: %s", queue, failures, pause, error)
-        if failures >= GONE and is_missing_queue(error):
+        missing = self._missing[queue] = self._missing.get(queue, 0) + 1 if is_missing_queue(error) else 0
+        if missing >= GONE:
             self._on_gone(queue)
         return pause
 
