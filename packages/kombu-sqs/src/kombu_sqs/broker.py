@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from threading import Lock, RLock, local
+from threading import RLock, local
 from typing import TYPE_CHECKING, Any
 
 from kombu.transport.virtual import BrokerState
@@ -60,13 +60,13 @@ class Broker:
 
 
 _brokers: dict[Any, Broker] = {}
-_registry_lock = Lock()
+_registry_lock = RLock()
 
 
 def _after_fork() -> None:
     """In a forked child: other threads of the parent may have held the locks."""
     global _registry_lock
-    _registry_lock = Lock()
+    _registry_lock = RLock()
     for broker in _brokers.values():
         broker.lock = RLock()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import random
-from threading import Event, Lock
+from threading import Event, RLock
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -45,7 +45,7 @@ class Clients:
         self.options = options
         self._connect_timeout = connect_timeout or 5.0
         self._made: dict[Any, Any] = {}
-        self._lock = Lock()
+        self._lock = RLock()
         #: Set when the connection closes, so that nobody sleeps between two tries.
         self.closing = Event()
 
@@ -193,7 +193,7 @@ class Clients:
             "read_timeout": patience or self.options.request_timeout,
             # Trying again is done by :meth:`call`, which knows of deadlines and of credentials.
             "retries": {"total_max_attempts": 1},
-            "max_pool_connections": 50,
+            "max_pool_connections": max(50, self.options.receivers + 10),
             # What is sent is made here and checked by SQS: checking it once more takes a tenth of a request.
             "parameter_validation": False,
             # One string, where botocore would put a longer one together for every request.

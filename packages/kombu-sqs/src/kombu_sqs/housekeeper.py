@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from threading import Event, Lock, Thread
+from threading import Event, RLock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ class Housekeeper:
         self._chores: list[Chore] = []
         self._name = name
         self._event = Event()
-        self._lock = Lock()
+        self._lock = RLock()
         self._thread: Thread | None = None
         self._stopped = False
         #: When to look at the chores next (monotonic clock).

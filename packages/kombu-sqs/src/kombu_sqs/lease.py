@@ -6,7 +6,7 @@ hours after the message was received.
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,7 @@ class Leases:
         self._queues = queues
         self._timeout = visibility_timeout
         self._poke = poke
-        self._lock = Lock()
+        self._lock = RLock()
         self._held: dict[int, Held] = {}
 
     def __len__(self) -> int:

@@ -13,6 +13,7 @@ from . import attributes, offload
 from .codec import Letter, decode, foreign
 from .errors import RAISED, is_credential_trouble, is_missing_queue, translate
 from .lease import BATCH, Held
+from .options import LONGEST_WAIT
 
 if TYPE_CHECKING:
     from .clients import Clients
@@ -27,6 +28,8 @@ logger = get_logger(__name__)
 
 #: Seconds that an answer may take beyond the time the server is asked to wait.
 MARGIN = 10.0
+#: Receives that wait for so many seconds at the most share a client, which waits no longer for answers than they do.
+SHORT = 5
 #: Seconds in which SQS gives the same answer to the same request of a FIFO queue (ReceiveRequestAttemptId: five minutes).
 REPEATABLE = 280.0
 #: Who has fewer seconds than these does not wait at the server.
@@ -51,19 +54,18 @@ class Receiver:
         #: FIFO queue -> what a receive was asked with that got no answer, and when.
         self._unanswered: dict[str, tuple[dict[str, Any], float]] = {}
 
-    def poll(self, queue: str, limit: int) -> list[Letter]:
-        """One long poll, tried once: up to ``limit`` (10 at most) messages, or none.
+    def poll(self, queue: str, limit: int, wait: int) -> list[Letter]:
+        """One poll of ``wait`` seconds, tried once: up to ``limit`` (10 at most) messages, or none.
 
         Raises:
             AMQPError: it failed; refused credentials are looked for again before the next time.
         """
         target = self._queues.find(queue)
-        wait = self._options.wait_time_seconds
         request = self._request(target, limit, wait)
         if target.fifo:
             request = self._repeated(queue, request)
         try:
-            client = self._clients.get("sqs", target.access, wait + MARGIN)
+            client = self._clients.get("sqs", target.access, MARGIN + (SHORT if wait <= SHORT else LONGEST_WAIT))
             answer = client.receive_message(**request)
         except RAISED as exc:
             if is_credential_trouble(exc):
@@ -87,7 +89,7 @@ class Receiver:
         target = self._queues.find(queue)
         left = remaining()
         hurried = left is not None and left < HURRY  # (giving up a receive at the server would lose what it brings)
-        request = self._request(target, limit, 0 if hurried else min(1, self._options.wait_time_seconds))
+        request = self._request(target, limit, 0 if hurried else min(1, self._options.wait_time(1)))
         del request["QueueUrl"]
         return self._letters(target, self._queues.call("receive_message", target, **request))
 

@@ -19,6 +19,7 @@ from .fanout import Fanout
 from .housekeeper import Housekeeper
 from .lease import Leases
 from .offload import open_store
+from .options import LONGEST_WAIT
 from .queues import Queues
 from .receiving import MARGIN, Receiver
 from .redrive import Redrive
@@ -72,7 +73,9 @@ class Session:
         self.settler = Settler(self.queues, self.leases, options, self.store, self.tidier.poke)
         self.redrive = Redrive(self.queues, self.broker, options)
         self.fanout = Fanout(self.clients, self.queues, self.sender, options, self.broker)
-        self.pump: Pump[Letter] = Pump(self._fetch, self._give_back, self._pause, "kombu-sqs")
+        self.pump: Pump[Letter] = Pump(
+            self._fetch, self._give_back, self._pause, "kombu-sqs", options.receivers
+        )
         self.extender.does(self.leases.due_at, self.leases.extend)
         self.tidier.does(self.settler.due_at, self.settler.flush)
         self.tidier.does(self._reclaim_at, self._reclaim)
@@ -85,7 +88,7 @@ class Session:
     # -- fetching ahead (in the pump's threads) ------------------------------------------------------------
 
     def _fetch(self, queue: str, limit: int) -> list[Letter]:
-        letters = self.receiver.poll(queue, limit)
+        letters = self.receiver.poll(queue, limit, self.options.wait_time(len(self.pump)))
         self._missing.pop(queue, None)
         if letters:
             self.tidier.poke(monotonic() + PATIENCE)
@@ -132,16 +135,17 @@ class Session:
 
     def drain(self, timeout: float | None = None) -> bool:
         """After :meth:`close`: wait for the receives that go on; whether there is none any more."""
-        return self.pump.drain(self.options.wait_time_seconds + MARGIN if timeout is None else timeout)
+        return self.pump.drain(LONGEST_WAIT + MARGIN if timeout is None else timeout)
 
     def begin_stop(self, queues: Iterable[str] | None = None) -> None:
         """Fetch no more, of these queues or at all; what is being fetched is waited for later."""
         self.pump.begin_stop(queues)
 
     def stop(self, queue: str) -> None:
-        """Fetch no more from the queue, and give back what was not delivered."""
+        """Fetch no more from the queue, and give back what was not delivered; so does a receive that goes on."""
+        self.pump.begin_stop([queue])
         try:
-            self.pump.stop(queue, self.options.stop_timeout)
+            self.pump.reclaim(queue)
         except (AMQPError, KombuError) as exc:
             logger.warning("Messages of %r were not given back: %s", queue, exc)
 

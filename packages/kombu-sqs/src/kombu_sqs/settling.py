@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ class Settler:
         self._batches = options.batch_deletes
         self._delay = options.delete_delay
         self._poke = poke
-        self._lock = Lock()
+        self._lock = RLock()
         self._waiting: dict[int, list[Held]] = {}
         self._since: float | None = None
 

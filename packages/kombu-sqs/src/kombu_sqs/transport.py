@@ -160,6 +160,8 @@ class Transport(virtual.Transport):
             # (looked at after saying so, since another thread may just have made room)
             if not self._ready():
                 self.session.pump.wait(timeout)
+        except ValueError as exc:  # another thread closes it
+            raise exceptions.RecoverableConnectionError("the connection was closed: connect again") from exc
         finally:
             self.sleeping = self._evented
 
