@@ -114,6 +114,36 @@ class Member:
         say(consuming=[spec["name"] for spec in queues])
         self.drain(connection)
 
+    def send(self, queue, body, **options):
+        """Publish one message, also of bytes: ``{"bytes": [0, 255]}``."""
+        if isinstance(body, dict) and "bytes" in body:
+            body = bytes(body["bytes"])
+        to = entity(queue)
+        with self.connection.Producer() as producer:
+            producer.publish(body, exchange=to.exchange, routing_key=to.routing_key, declare=[to], **options)
+
+    def take(self, queue, then="ack", seconds=15, properties=()):
+        """Consume one message, say what it is, and settle it."""
+        taken = []
+        with self.connection.channel() as channel:
+            consumer = Consumer(channel, [entity(queue)], callbacks=[lambda *both: taken.append(both)])
+            consumer.qos(prefetch_count=1)
+            with consumer:
+                end = monotonic() + seconds
+                while not taken and monotonic() < end:
+                    try:
+                        self.connection.drain_events(timeout=WAIT)
+                    except TimeoutError:
+                        pass
+                for body, message in taken:
+                    getattr(message, then)()
+                    say(
+                        taken={"bytes": list(body)} if isinstance(body, bytes) else body,
+                        type=[message.content_type, message.content_encoding],
+                        headers=message.headers,
+                        properties={name: message.properties.get(name) for name in properties},
+                    )
+
     def hold(self, queue):
         """Take every message that is ready and keep it."""
         channel, held = self.connection.channel(), []

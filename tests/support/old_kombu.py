@@ -33,29 +33,48 @@ def _run(*command: str | Path) -> None:
         raise CannotBeMade(f"{' '.join(map(str, command))}: {last}")
 
 
-def environment() -> str:
-    """Its interpreter, made when there is none yet."""
+def environment(sqs: bool = False) -> str:
+    """Its interpreter, made when there is none yet; with ``sqs``, boto3 and pycurl are added."""
+    check = f"import boto3, pycurl; {CHECK}" if sqs else CHECK
     if named := os.environ.get("KOMBU_OLD_PYTHON"):
-        _run(named, "-c", CHECK)
+        _run(named, "-c", check)
         return named
-    python, ready = PLACE / "bin" / "python", PLACE / "ready"
+    python, ready = PLACE / "bin" / "python", PLACE / ("ready-sqs" if sqs else "ready")
     PLACE.parent.mkdir(exist_ok=True)
     with PLACE.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists() or not python.exists():
+        if not python.exists() or not (PLACE / "ready").exists():
             _run(sys.executable, "-m", "venv", "--clear", PLACE)
-            pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--prefer-binary")
-            _run(*pip, f"kombu[redis]=={VERSION}")
-            _run(python, "-c", CHECK)
-            ready.touch()
+            _install(python, "redis", "ready")
+        if not ready.exists():
+            _install(python, "sqs", "ready-sqs")
+            _run(python, "-c", check)
     return str(python)
+
+
+def _install(python: Path, extra: str, stamp: str) -> None:
+    """Put kombu there with an extra."""
+    pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--prefer-binary")
+    _run(*pip, f"kombu[{extra}]=={VERSION}")
+    _run(python, "-c", CHECK)
+    (PLACE / stamp).touch()
 
 
 @pytest.fixture(scope="session")
 def old_kombu() -> str:
     """The interpreter of an environment with kombu 5.7.0 and redis-py."""
+    return _made()
+
+
+@pytest.fixture(scope="session")
+def old_kombu_sqs() -> str:
+    """The interpreter of an environment with kombu 5.7.0, boto3 and pycurl."""
+    return _made(sqs=True)
+
+
+def _made(sqs: bool = False) -> str:
     try:
-        return environment()
+        return environment(sqs)
     except CannotBeMade as exc:
         if os.environ.get("CI"):
             pytest.fail(f"no kombu {VERSION}: {exc}")
