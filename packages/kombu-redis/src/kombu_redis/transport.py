@@ -27,6 +27,7 @@ from .keeper import Keeper
 from .keys import Keys
 from .looping import Looping
 from .options import Options
+from .pulling import Pulls
 from .store import Source, Store
 from .sweep import Sweep
 from .waiting import Waiter
@@ -104,6 +105,7 @@ class Transport(Looping):
         #: The order of the queues, unless they take turns.
         self._cycle = None if strategy == "round_robin" else cycle_by_name(strategy)()
         self.broadcasts = Broadcasts(self)
+        self.pulls = Pulls(self)
         self.waiter = Waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
         self.sweep = Sweep(self)
@@ -306,6 +308,7 @@ class Transport(Looping):
         for _ in range(TRIES):
             sources = tuple(self._source(queue) for queue, _ in wants)
             with self.lock:
+                self.pulls.precede(wants)
                 first = self._number
                 # A claim that fails may have been carried out: a tag must never stand for two messages.
                 self._number += MOST
@@ -329,6 +332,8 @@ class Transport(Looping):
                 self.keeper.start()
             for queue in claimed.promoted:
                 self.channels[0]._returned(queue)
+            if not taken and not claimed.stale and self.pulls.again():
+                continue
             if not claimed.stale:
                 break
             gone = self.directory.revalidate(claimed.stale)
