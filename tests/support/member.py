@@ -57,7 +57,9 @@ class Member:
     def publish(self, bodies, exchange="", type="direct", key="", **options):
         """Publish each; ``at`` is when the call began."""
         to = Exchange(exchange, type) if exchange else None
-        with self.connection.Producer(exchange=to) as producer:  # (which declares it: kombu 5.7 needs to know its type)
+        with self.connection.Producer(
+            exchange=to
+        ) as producer:  # (which declares it: kombu 5.7 needs to know its type)
             for body in bodies:
                 at = monotonic()
                 producer.publish(body, routing_key=key, **options)
@@ -163,7 +165,9 @@ class Member:
         """Consume with as many connections, each drained by a thread of its own."""
         for _ in range(count):
             connection = Connection(self.url, transport_options=self.options)
-            Thread(target=self.consume, args=(queues, prefetch), kwargs={"connection": connection}, daemon=True).start()
+            Thread(
+                target=self.consume, args=(queues, prefetch), kwargs={"connection": connection}, daemon=True
+            ).start()
 
     def serve(self, name):
         """Be a node of the mailbox "control" that answers "ping"."""

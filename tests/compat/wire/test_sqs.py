@@ -36,6 +36,12 @@ MESSAGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "compressed": ({"long": "x" * 5000}, {"compression": "zlib"}),
     "attributes": ([1], {"message_attributes": {"n": {"DataType": "Number", "StringValue": "1"}}}),
 }
+#: Content type and encoding where it is not JSON.
+TYPES = {
+    "text": ["text/plain", "utf-8"],
+    "like base64": ["text/plain", "utf-8"],
+    "bytes": ["application/data", "binary"],
+}
 KEPT = ("priority", "correlation_id", "reply_to", "delivery_mode")
 
 
@@ -91,6 +97,7 @@ def test_a_message_arrives_as_it_was_sent(pair: Pair, queue: dict[str, Any], sen
     # Then: both see the same
     assert there == here
     assert there["taken"] == body
+    assert there["type"] == TYPES.get(kind, ["application/json", "utf-8"])
     for name in ("correlation_id", "reply_to", "priority"):
         assert there["properties"][name] == options.get(name, 0 if name == "priority" else None)
     assert {**there["headers"], **options.get("headers", {})} == there["headers"]

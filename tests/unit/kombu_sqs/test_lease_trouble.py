@@ -69,7 +69,9 @@ def test_an_entry_that_did_not_go_back_is_tried_again(
     assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (0, 1)
 
 
-def test_a_slow_store_does_not_cost_leases(sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str) -> None:
+def test_a_slow_store_does_not_cost_leases(
+    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
+) -> None:
     # Given: deleting what was kept elsewhere takes longer than a lease, and is done in the background
     deleting, go_on = Event(), Event()
 

@@ -78,7 +78,10 @@ def test_an_unknown_setting_of_a_queue_is_told(caplog: pytest.LogCaptureFixture)
     [
         ({"wait_time_seconds": 21}, "wait_time_seconds: 21 is not a whole number from 0 to 20"),
         ({"wait_time_seconds": 0.5}, "wait_time_seconds: 0.5 is not a whole number"),
-        ({"sts_token_buffer_time": 900}, "sts_token_buffer_time: 900 is not less than sts_token_timeout, 900"),
+        (
+            {"sts_token_buffer_time": 900},
+            "sts_token_buffer_time: 900 is not less than sts_token_timeout, 900",
+        ),
         ({"request_timeout": 0}, "request_timeout: 0 is not a number from 0.1 to 3600"),
         ({"visibility_timeout": 50000}, "from 0 to 43200"),
         ({"max_deliveries": 0}, "from 1 to 1000"),

@@ -93,7 +93,8 @@ def claim(
     if store is None:
         raise MessageTooLarge(
             f"the message has {size} bytes with its attributes, and {limit} are allowed (max_message_size, or what the"
-            " queue takes): nothing was sent. Make it smaller, or keep such bodies elsewhere with the transport option offload"
+            " queue takes): nothing was sent. Make it smaller, or keep such bodies elsewhere with the transport option"
+            " offload"
         )
     key = store.put(text.encode())
     return {

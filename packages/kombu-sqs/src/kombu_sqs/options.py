@@ -24,8 +24,8 @@ logger = get_logger(__name__)
 #: How bodies are sent: kombu's envelope as base64 text or as JSON text, or the body alone.
 BODY_FORMATS = ("base64", "json", "raw")
 
-#: Seconds that a receive waits at the server at the most (ReceiveMessage, WaitTimeSeconds), and how many receives a second
-#: the idle consumers of a connection make: each takes a millisecond and a half of CPU.
+#: Seconds that a receive waits at the server at the most (ReceiveMessage, WaitTimeSeconds), and how many receives a
+#: second the idle consumers of a connection make: each takes a millisecond and a half of CPU.
 LONGEST_WAIT, RATE = 20, 5
 
 #: Historic names that Python cannot spell.
@@ -250,7 +250,13 @@ _RANGES = {
     "request_timeout": (0.1, 3600),
 }
 
-_FRACTIONS = {"polling_interval", "delete_delay", "request_timeout", "redrive_policy_cache_ttl", "stop_timeout"}
+_FRACTIONS = {
+    "polling_interval",
+    "delete_delay",
+    "request_timeout",
+    "redrive_policy_cache_ttl",
+    "stop_timeout",
+}
 
 
 def _check(options: Options) -> None:

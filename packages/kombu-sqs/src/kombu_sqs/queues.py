@@ -27,7 +27,7 @@ __all__ = ("Queues", "Target")
 logger = get_logger(__name__)
 
 
-#: Bytes a message may have at most, and what all queues but those made for less have taken since ever (AWS: SQS quotas).
+#: Bytes a message may have at most, and what all queues have ever taken that were not made for less (AWS: SQS quotas).
 MOST_BYTES, LEAST_COMMON = 1048576, 262144
 
 
@@ -70,8 +70,7 @@ class Queues:
         self._broker = broker
         self._targets = broker.targets
         self._predefined = {
-            name: Target(name, entry.url, entry)
-            for name, entry in options.predefined_queues.items()
+            name: Target(name, entry.url, entry) for name, entry in options.predefined_queues.items()
         }
         if any(target.fifo for target in self._predefined.values()):
             broker.has_fifo = True

@@ -30,7 +30,7 @@ logger = get_logger(__name__)
 MARGIN = 10.0
 #: Receives that wait for so many seconds at the most share a client, which waits no longer for answers than they do.
 SHORT = 5
-#: Seconds in which SQS gives the same answer to the same request of a FIFO queue (ReceiveRequestAttemptId: five minutes).
+#: Seconds in which SQS gives the same answer to the same request of a FIFO queue (ReceiveRequestAttemptId: 300).
 REPEATABLE = 280.0
 #: Who has fewer seconds than these does not wait at the server.
 HURRY = 3.0
@@ -65,7 +65,9 @@ class Receiver:
         if target.fifo:
             request = self._repeated(queue, request)
         try:
-            client = self._clients.get("sqs", target.access, MARGIN + (SHORT if wait <= SHORT else LONGEST_WAIT))
+            client = self._clients.get(
+                "sqs", target.access, MARGIN + (SHORT if wait <= SHORT else LONGEST_WAIT)
+            )
             answer = client.receive_message(**request)
         except RAISED as exc:
             if is_credential_trouble(exc):
@@ -88,7 +90,9 @@ class Receiver:
         """What is there now. It is waited for a second, without which SQS looks at some of its servers only."""
         target = self._queues.find(queue)
         left = remaining()
-        hurried = left is not None and left < HURRY  # (giving up a receive at the server would lose what it brings)
+        hurried = (
+            left is not None and left < HURRY
+        )  # (giving up a receive at the server would lose what it brings)
         request = self._request(target, limit, 0 if hurried else min(1, self._options.wait_time(1)))
         del request["QueueUrl"]
         return self._letters(target, self._queues.call("receive_message", target, **request))
@@ -118,7 +122,9 @@ class Receiver:
             try:
                 letter = self._open(target, raw, held)
             except Exception:  # whatever it is: those beside it must not suffer, and it must not be lost
-                logger.exception("Message %s of %r is odd: it is handed on as it is", held.message_id, target.name)
+                logger.exception(
+                    "Message %s of %r is odd: it is handed on as it is", held.message_id, target.name
+                )
                 letter = self._finish(foreign(raw["Body"], {}), target, raw, held)
             if letter is not None:
                 letters.append(letter)

@@ -1,4 +1,4 @@
-"""A descriptor that one thread makes readable for another that waits for it, alone or beside others in an event loop."""
+"""A descriptor that one thread makes readable for another that waits for it, alone or in an event loop."""
 
 from __future__ import annotations
 
