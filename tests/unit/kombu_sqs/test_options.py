@@ -123,10 +123,10 @@ def test_pauses() -> None:
         ({}, 6, 2),
         ({}, 50, 10),
         ({"receivers": 200}, 150, 20),
-        ({}, 51, 1),  # more than threads: they take turns
+        ({}, 101, 1),  # more than threads: they take turns
         ({"wait_time_seconds": 20}, 3, 20),
-        ({"wait_time_seconds": 20}, 51, 1),
-        ({"wait_time_seconds": 0}, 51, 0),
+        ({"wait_time_seconds": 20}, 101, 1),
+        ({"wait_time_seconds": 0}, 101, 0),
     ],
 )
 def test_many_queues_wait_longer_at_the_server(given: dict[str, Any], queues: int, seconds: int) -> None:

@@ -111,7 +111,7 @@ class Options:
     # receiving
     visibility_timeout: int = 1800
     wait_time_seconds: int | None = None
-    receivers: int = 50
+    receivers: int = 100
     polling_interval: float | None = None
     fetch_message_attributes: Any = None
     # settling
