@@ -14,7 +14,7 @@ from kombu.testing.conformance import *  # noqa: F403
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ABOUT = {"TestDeadLetter", "TestExchangeBindings", "TestExpiredLetter", "TestFanout", "TestRequeue"}
+ABOUT = {"TestDeadLetter", "TestExchangeBindings", "TestFanout", "TestRequeue"}
 for _name in [name for name in globals() if name.startswith("Test") and name not in ABOUT]:
     del globals()[_name]
 

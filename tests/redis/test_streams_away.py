@@ -70,6 +70,22 @@ def test_what_a_killed_consumer_held_comes_back(streams: Fleet, redis_url: str) 
     assert back == list(range(10))
 
 
+def test_programs_of_all_kinds_share_an_exchange(streams: Fleet, old_kombu: str) -> None:
+    # Given
+    listeners = [
+        streams.start(fanout=fanout).consume({**NEWS, "name": fanout, "key": ""})
+        for fanout in ("pubsub", "queue", "stream")
+    ]
+    old = streams.start(old_kombu).consume({**NEWS, "name": "old", "key": ""})
+    # When: whatever the option of who publishes
+    for number, fanout in enumerate(("pubsub", "queue", "stream")):
+        publisher = streams.start(fanout=fanout)
+        publisher.ask("publish", bodies=[number], exchange="news", type="fanout")
+    # Then
+    for listener in (*listeners, old):
+        assert listener.wait_for("acked", 3) == [0, 1, 2]
+
+
 class Listener(ConsumerMixin):
     """Hears broadcasts until it has 1001 different ones, whatever happens to its connection."""
 
