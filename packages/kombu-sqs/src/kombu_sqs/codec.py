@@ -32,6 +32,8 @@ CONTENT_TYPE, CONTENT_ENCODING, HEADERS = "kombu.content-type", "kombu.content-e
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _ENVELOPE = frozenset(("body", "content-encoding", "content-type", "headers", "properties"))
+#: Types that JSON gives to what is looked at.
+_TEXT, _INFO, _TIME = (str, type(None)), (dict, type(None)), (int, float, type(None))
 #: How base64 of JSON text of an object begins.
 _BASE64_OBJECT = ("eyJ", "eyA", "ewo", "ew0")
 
@@ -135,24 +137,27 @@ def _envelope(text: str) -> Letter | None:
 
 
 def _well_formed(value: dict[str, Any]) -> bool:
-    """Whether everything that is looked at on a message's way in is what it should be; no headers become ``{}``."""
-    body, properties = value["body"], value["properties"]
-    if value["headers"] is None:
-        value["headers"] = {}
+    """Whether everything that is looked at on a message's way in is what it should be.
+
+    If so, no headers become ``{}``, and a body in base64 becomes the bytes that it is.
+    """
+    body, properties, headers = value["body"], value["properties"], value["headers"]
     if not (
-        isinstance(body, str)
-        and isinstance(properties, dict)
-        and isinstance(value["headers"], dict)
-        and isinstance(value["content-type"], (str, type(None)))
-        and isinstance(value["content-encoding"], (str, type(None)))
-        and isinstance(properties.get("delivery_info"), (dict, type(None)))
-        and isinstance(properties.get("expires_at"), (int, float, type(None)))
+        body.__class__ is str
+        and properties.__class__ is dict
+        and (headers.__class__ is dict or headers is None)
+        and value["content-type"].__class__ in _TEXT
+        and value["content-encoding"].__class__ in _TEXT
+        and properties.get("delivery_info").__class__ in _INFO
+        and properties.get("expires_at").__class__ in _TIME
     ):
         return False
-    encoding = properties.get("body_encoding")
+    if headers is None:
+        value["headers"] = {}
+    encoding = properties.pop("body_encoding", None)
     if encoding == "base64":
         try:
-            a2b_base64(body)
+            value["body"] = a2b_base64(body)
         except ValueError:
             return False
     return encoding in (None, "base64", "utf-8")

@@ -86,12 +86,13 @@ class Leases:
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, held: Held) -> None:
-        """Hold it from now on."""
+    def add(self, *held: Held) -> None:
+        """Hold these from now on."""
         with self._lock:
-            self._held[id(held)] = held
-        if self._timeout:
-            self._poke(held.extend_at)
+            for one in held:
+                self._held[id(one)] = one
+        if self._timeout and held:
+            self._poke(held[0].extend_at)
 
     def drop(self, held: Held) -> None:
         """It is settled, or is to come again by itself: do not extend it."""

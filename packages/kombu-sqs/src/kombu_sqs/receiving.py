@@ -50,6 +50,7 @@ class Receiver:
         self._leases = leases
         self._options = options
         self._store = store
+        self._raw = options.format == "raw"
         self.asked = _wanted(options.fetch_message_attributes)
         #: FIFO queue -> what a receive was asked with that got no answer, and when.
         self._unanswered: dict[str, tuple[dict[str, Any], float]] = {}
@@ -116,9 +117,9 @@ class Receiver:
         now = monotonic()
         extend_at = now + self._options.visibility_timeout / 2
         letters = []
-        for raw in messages:
-            held = Held(target, raw["ReceiptHandle"], raw["MessageId"], now, extend_at)
-            self._leases.add(held)
+        received = [Held(target, raw["ReceiptHandle"], raw["MessageId"], now, extend_at) for raw in messages]
+        self._leases.add(*received)
+        for raw, held in zip(messages, received, strict=True):
             try:
                 letter = self._open(target, raw, held)
             except Exception:  # whatever it is: those beside it must not suffer, and it must not be lost
@@ -133,18 +134,19 @@ class Receiver:
     def _open(self, target: Target, raw: dict[str, Any], held: Held) -> Letter | None:
         """The letter; None when its body cannot be had now: it comes again when its lease is over."""
         given = raw.get("MessageAttributes") or {}
-        is_raw = self._options.format == "raw"
-        letter = decode(raw["Body"], given, is_raw and offload.PROPERTY not in given)
-        try:
-            text = offload.redeem(letter, self._store)
-        except Exception:
-            logger.exception("Message %s of %r is left: its body cannot be had", held.message_id, target.name)
-            self._leases.drop(held)
-            return None
-        if text is not None:
-            ticket = letter["properties"]
-            held.offloaded = None if ticket.get(offload.SHARED) else ticket[offload.PROPERTY]
-            letter = decode(text, given, is_raw)
+        letter = decode(raw["Body"], given, self._raw and offload.PROPERTY not in given)
+        ticket = letter["properties"]
+        if offload.PROPERTY in ticket:
+            try:
+                text = offload.redeem(letter, self._store)
+            except Exception:
+                text = "Message %s of %r is left: its body cannot be had"
+                logger.exception(text, held.message_id, target.name)
+                self._leases.drop(held)
+                return None
+            if text is not None:
+                held.offloaded = None if ticket.get(offload.SHARED) else ticket[offload.PROPERTY]
+                letter = decode(text, given, self._raw)
         return self._finish(letter, target, raw, held)
 
     @staticmethod
@@ -164,8 +166,11 @@ class Receiver:
         for name in ("MessageGroupId", "MessageDeduplicationId"):
             if name in system:
                 properties[name] = system[name]
-        info = properties.get("delivery_info") or {"exchange": "", "routing_key": target.name}
-        properties["delivery_info"] = {**info, "sqs_message": raw, "sqs_queue": target.url}
+        info = properties["delivery_info"] = properties.get("delivery_info") or {
+            "exchange": "",
+            "routing_key": target.name,
+        }
+        info["sqs_message"], info["sqs_queue"] = raw, target.url
         return letter
 
 
