@@ -23,8 +23,8 @@ def test_a_refused_connection_is_tried_again(sqs_endpoint: Endpoint, sqs_name: s
     sqs_endpoint.create(sqs_name)
     port = free_port()
     proxies: list[HttpProxy] = []
-    late = threading.Timer(0.7, lambda: proxies.append(HttpProxy(sqs_endpoint.port, port=port)))
-    with connect(Endpoint(port).url) as connection:
+    late = threading.Timer(0.3, lambda: proxies.append(HttpProxy(sqs_endpoint.port, port=port)))
+    with connect(Endpoint(port).url, retry_interval=0.4) as connection:
         # When
         late.start()
         connection.Producer().publish("hello", routing_key=sqs_name)

@@ -26,8 +26,9 @@ def stop(*args):
     raise SystemExit
 
 signal.signal(signal.SIGTERM, stop)
-url, name, prefetch, wait, closes = sys.argv[1:]
-connection = Connection(url, transport_options={"wait_time_seconds": int(wait)})
+url, name, prefetch, wait, stop, closes = sys.argv[1:]
+options = {"wait_time_seconds": int(wait), "stop_timeout": float(stop)}
+connection = Connection(url, transport_options=options)
 seen = []
 
 def handle(body, message):
@@ -47,8 +48,8 @@ finally:
 
 
 class Worker:
-    def __init__(self, url: str, queue: str, prefetch: int = 5, wait: int = 1, closes: str = "yes") -> None:
-        arguments = [url, queue, str(prefetch), str(wait), closes]
+    def __init__(self, url: str, queue: str, wait: int = 1, stop: float = 2.0, closes: str = "yes") -> None:
+        arguments = [url, queue, "5", str(wait), str(stop), closes]
         self.process = subprocess.Popen(
             [sys.executable, "-c", WORKER, *arguments], stdout=subprocess.PIPE, text=True
         )
@@ -91,13 +92,13 @@ def test_after_sigterm_nothing_is_in_flight(sqs_endpoint: Endpoint, sqs_name: st
         worker.finish()
 
 
-@pytest.mark.parametrize(("wait", "late"), [(1, 0.0), (4, 2.3)])
+@pytest.mark.parametrize(("wait", "stop", "late"), [(1, 2.0, 0.0), (3, 0.3, 1.0)])
 def test_what_a_receive_in_flight_takes_goes_back(
-    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str, wait: int, late: float
+    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str, wait: int, stop: float, late: float
 ) -> None:
     # Given: a worker whose receive waits at the server, for longer than closing a connection takes or not
     queue = sqs_endpoint.create(sqs_name)
-    worker = Worker(Endpoint(sqs_proxy.port).url, sqs_name, wait=wait)
+    worker = Worker(Endpoint(sqs_proxy.port).url, sqs_name, wait=wait, stop=stop)
     try:
         until(lambda: sqs_proxy.count("ReceiveMessage"), "it asks for messages")
         # When: messages come after it was told to stop

@@ -77,7 +77,7 @@ class Clients:
                 if not (refused or is_transient(exc)) or failures >= self.options.max_attempts:
                     raise translate(exc, f"{operation} {what}") from exc
                 logger.debug("%s %s: %s, trying again", operation, what, exc)
-                pause = pause_after(failures, random())
+                pause = self.pause_after(failures)
                 left = remaining()
                 if left is not None and pause >= left:
                     raise translate(exc, f"{operation} {what}") from exc
@@ -91,7 +91,11 @@ class Clients:
         Raises:
             DeadlineExceeded: the deadline in force passed.
         """
-        self.closing.wait(remaining(pause_after(failures, random())))
+        self.closing.wait(remaining(self.pause_after(failures)))
+
+    def pause_after(self, failures: int) -> float:
+        """Seconds to wait after so many errors in a row."""
+        return pause_after(failures - 1, random(), self.options.retry_interval)
 
     def _patience(self, left: float | None) -> float:
         """Seconds to wait for an answer: ``request_timeout``, or less when a deadline is near."""

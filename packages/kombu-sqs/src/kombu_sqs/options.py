@@ -129,6 +129,7 @@ class Options:
     request_timeout: float = 10.0
     stop_timeout: float = 2.0
     max_attempts: int = 5
+    retry_interval: float = 0.4
     client_config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -244,6 +245,7 @@ _RANGES = {
     "sts_token_timeout": (900, 43200),
     "sts_token_buffer_time": (0, 43200),
     "max_attempts": (1, 100),
+    "retry_interval": (0.01, 20),
     "redrive_policy_cache_ttl": (0, 86400 * 365),
     "stop_timeout": (0, 60),
     "delete_delay": (0, 60),
@@ -251,10 +253,11 @@ _RANGES = {
 }
 
 _FRACTIONS = {
-    "polling_interval",
     "delete_delay",
-    "request_timeout",
+    "polling_interval",
     "redrive_policy_cache_ttl",
+    "request_timeout",
+    "retry_interval",
     "stop_timeout",
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from random import random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ from kombu.exceptions import AMQPError, KombuError
 from kombu.log import get_logger
 from kombu.transport.virtual.pump import Pump
 
-from .backoff import pause_after
 from .broker import get_broker
 from .clients import Clients
 from .errors import is_missing_queue
@@ -101,7 +99,7 @@ class Session:
         """Seconds until the next look; an error is logged, at first and then now and again."""
         if error is None:
             return self.options.idle_pause
-        pause = pause_after(failures, random())
+        pause = self.clients.pause_after(failures)
         level = logger.warning if failures in (1, 3) or failures % 10 == 0 else logger.debug
         level("Receiving from %r failed %d times, next try in %.1f s: %s", queue, failures, pause, error)
         missing = self._missing[queue] = self._missing.get(queue, 0) + 1 if is_missing_queue(error) else 0
