@@ -156,7 +156,8 @@ class Connection(Link):
         """Open a channel, connecting if need be."""
         if self._closed:
             self.connect()
-        return self.transport.create_channel(self.connection)
+        connection = self.connection  # (first: connecting anew may replace the transport)
+        return self.transport.create_channel(connection)
 
     @property
     def default_channel(self) -> Any:

@@ -38,7 +38,7 @@ class Route(NamedTuple):
     checks: tuple[Check, ...]
     #: Pub/sub channel the message is published on; None: no fanout exchange is on its way.
     fanout_channel: str | None
-    #: The others, when there is more than one fanout exchange on its way.
+    #: The others, when there are more.
     more_channels: tuple[str, ...] = ()
     #: When it must not be used any more, by the monotonic clock.
     stale_at: float | None = None
@@ -77,8 +77,8 @@ class Routes(Mirror):
         for name in queues:
             spec = self.state.queues.get(name)
             targets.append((name, spec.policy if spec is not None else PLAIN))
-            checks.append(("h", self.keys.queues, name, self._specs[name]))
-        channels = [self.keys.channel(name, key) for name in fanouts]
+            checks.append(("h", self.keys.queues_of(name), name, self._specs[name]))
+        channels = [channel for name in fanouts for channel in self.keys.channels(name, key)]
         found = Route(
             tuple(targets),
             tuple(checks),
@@ -182,7 +182,7 @@ class Routes(Mirror):
     def _reload(self, checks: Iterable[Check]) -> None:
         """Read again what these checks are about."""
         exchanges = {field for kind, key, field, _ in checks if key == self.keys.exchanges}
-        queues = {field for kind, key, field, _ in checks if key == self.keys.queues}
+        queues = {field for kind, key, field, _ in checks if kind == "h" and key == self.keys.queues_of(field)}
         self.load_exchange(*sorted(exchanges))
         self.load_queue(*sorted(queues))
 
