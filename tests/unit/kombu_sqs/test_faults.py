@@ -145,7 +145,7 @@ def test_a_time_limit_holds_against_silence(
 
 
 def test_waiting_takes_no_cpu(sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str) -> None:
-    # Given: workers in processes of their own, with the default settings: on an empty queue, on many, on a broken endpoint
+    # Given: workers in processes of their own, with the default settings: an empty queue, many, a broken endpoint
     names = [f"{sqs_name}-{number}" for number in range(21)]
     for name in names:
         sqs_endpoint.create(name)
