@@ -46,7 +46,7 @@ def stuck_answer(rig: Rig) -> None:
 
 
 def killed_publisher(rig: Rig) -> None:
-    """A greenlet is killed while its publish waits for the broker: the producer goes on, maybe by another connection."""
+    """A greenlet is killed while its publish waits for the broker: the producer goes on, maybe connected anew."""
     connection = rig.connect(rig.proxied, transport_options={"confirm_publish": True})
     rig.declare(connection)
     producer = connection.Producer()
