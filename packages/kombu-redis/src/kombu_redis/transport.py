@@ -183,7 +183,6 @@ class Transport(Looping):
             held = list(self.held)
             lost = self.store.renew(held, self.options.lease) if held else ()
             self.directory.keep_alive()
-            self.server.reauthenticate()
         for tag in lost:
             if self.held.pop(tag, 0) is None:
                 logger.warning(
