@@ -30,6 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(name, ...): only on brokers that can do all of it")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = os.path.dirname(__file__)
+    for item in items:
+        if str(item.path).startswith(here):
+            # Celery's Redis result backend leaves sockets to the garbage collector.
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
+
+
 @pytest.fixture(scope="session", params=["amqp", "redis", "sqs", "memory"])
 def _site(request: pytest.FixtureRequest) -> Iterator[Site]:
     from tests.compat.celery.sites import Site
