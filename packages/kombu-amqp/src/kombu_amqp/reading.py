@@ -135,6 +135,13 @@ class Reads:
             self.waiting = outer
             self._reading.release()
 
+    def may_read(self) -> bool:
+        """Whether no other thread is reading at this moment."""
+        if not self._reading.acquire(False):
+            return False
+        self._reading.release()
+        return True
+
     def _in_use(self) -> BaseException:
         return errors.ConnectionInUse(
             "another thread is waiting for the broker on this connection: give each thread a connection of its own"

@@ -185,6 +185,8 @@ class Transport(BaseTransport):
             while connection.sock is not None:
                 try:
                     handle_event(0)
+                except errors.ConnectionInUse:
+                    return  # the thread that reads will announce what it leaves
                 except TimeoutError as exc:
                     if isinstance(exc, errors.NoReply):
                         raise
