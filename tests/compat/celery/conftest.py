@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
 
 
-@pytest.fixture(scope="session", params=["amqp", "redis", "sqs", "memory"])
+@pytest.fixture(scope="session", params=["amqp", "redis", "redis streams", "sqs", "memory"])
 def _site(request: pytest.FixtureRequest) -> Iterator[Site]:
     from tests.compat.celery.sites import Site
 
@@ -49,14 +49,16 @@ def _site(request: pytest.FixtureRequest) -> Iterator[Site]:
         numbers = request.getfixturevalue("_redis_databases")
         results = redis.url_of(next(numbers))
         settings: dict[str, Any] = {}
-        if request.param == "redis":
+        if request.param.startswith("redis"):
             broker = redis.url_of(next(numbers))
+            if request.param == "redis streams":
+                settings["broker_transport_options"] = {"fanout": "stream"}
         elif request.param == "amqp":
             broker = request.getfixturevalue("amqp_url")
         else:
             broker = request.getfixturevalue("sqs_endpoint").url
             settings["broker_transport_options"] = {"supports_fanout": True, "is_secure": False}
-        site = Site(request.param, broker, results, **settings)
+        site = Site(request.param.partition(" ")[0], broker, results, **settings)
     yield site
     site.close()
 

@@ -3,7 +3,8 @@
 Writing tries first and waits when the kernel takes no more. It is for one thread at a time (``write_lock``), so
 heartbeats go out between frames and never inside of one. Reading waits with the socket's own timeout, which is
 Python's and costs nothing while it stays the same; the descriptor itself never blocks. With TLS, whose object would be
-held while it waits, reading tries first as well.
+held while it waits, reading tries first as well. A program may set the socket's timeout too (oslo.messaging does before
+each publish): that changes no wait, because it is set back before the next one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from amqp.transport import AMQP_PROTOCOL_HEADER, _AbstractTransport
 
 from kombu.exceptions import DeadlineExceeded
+from kombu.utils.compat import detect_environment
 from kombu.utils.deadline import remaining
 from kombu_amqp.errors import ConnectionLost, NoReply
 from kombu_amqp.lookup import addresses
@@ -67,9 +69,12 @@ class Socket(_AbstractTransport):
         super().__init__(host, connect_timeout=connect_timeout, **options)
         self.tls = tls
         self.write_lock = RLock()
-        # Whether writes go by the descriptor, so that the socket's timeout is the reader's alone.
-        self._direct = tls is None and os.name == "posix"
+        # Whether writes go by the descriptor, so that the socket's timeout is the reader's alone. (eventlet's os.write
+        # waits for as long as it takes.)
+        self._direct = tls is None and os.name == "posix" and detect_environment() != "eventlet"
         self._timeout = 0.0
+        # What the socket makes of it (in nanoseconds).
+        self._set = 0.0
         # OpenSSL's object is for one thread at a time; reading and writing only ever hold this for a moment.
         self._io_lock = Lock()
         #: What to raise in place of "connection lost": set by who shuts the socket down and knows why.
@@ -89,7 +94,7 @@ class Socket(_AbstractTransport):
             if self.tls is not None:
                 self.sock.settimeout(_left(until))
                 self.sock = self.tls.wrap(self.sock, self.host)
-            self.sock.settimeout(self._timeout)
+            self.sock.setblocking(False)  # (settimeout(0) is not enough for eventlet's TLS)
             self.connected = True
             self.write(AMQP_PROTOCOL_HEADER)
         except BaseException:
@@ -127,9 +132,10 @@ class Socket(_AbstractTransport):
         limit = LONGEST if seconds is None else seconds
         try:
             if self._direct:
-                if limit != self._timeout:
+                if limit != self._timeout or sock.gettimeout() != self._set:
                     self._timeout = min(max(limit, 0.0), LONGEST)
                     sock.settimeout(self._timeout)
+                    self._set = sock.gettimeout()
                 chunk: bytes = sock.recv(CHUNK)
             else:
                 chunk = self._try_receive(sock, limit)
@@ -148,6 +154,8 @@ class Socket(_AbstractTransport):
         while True:
             try:
                 with self._io_lock:
+                    if sock.gettimeout() != 0:
+                        sock.setblocking(False)
                     return sock.recv(CHUNK)  # type: ignore[no-any-return]
             except _AGAIN as exc:
                 left = until - monotonic()
@@ -190,8 +198,12 @@ class Socket(_AbstractTransport):
             self._raise_lost(None)
         try:
             if self._direct:
+                if sock.gettimeout() is None:
+                    os.set_blocking(sock.fileno(), False)
                 return os.write(sock.fileno(), data)
             with self._io_lock:
+                if sock.gettimeout() != 0:
+                    sock.setblocking(False)
                 return int(sock.send(data))
         except _AGAIN:
             return 0
@@ -227,10 +239,7 @@ class Socket(_AbstractTransport):
         self.connected = False
         sock = self.sock
         if sock is not None:
-            try:
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            except OSError:
-                pass
+            _shut_down(sock)
 
     def close(self) -> None:
         """Close the socket; doing it twice does no harm."""
@@ -246,14 +255,20 @@ class Socket(_AbstractTransport):
                     sock.unwrap()  # says goodbye and does not wait for the answer
                 except (OSError, ValueError):
                     pass
-            try:
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            except OSError:
-                pass
+            _shut_down(sock)
             sock.close()
         finally:
             if held:
                 self.write_lock.release()
+
+
+def _shut_down(sock: Any) -> None:
+    """Wake who reads or writes; below TLS, whose own method makes a plain socket of it at once."""
+    below: Any = super(ssl.SSLSocket, sock) if isinstance(sock, ssl.SSLSocket) else sock
+    try:
+        below.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
 
 
 def _left(until: float | None) -> float | None:

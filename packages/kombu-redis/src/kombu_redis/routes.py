@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kombu.exceptions import NotFound
 from kombu.transport.virtual.policy import PLAIN
+from kombu.utils import json
 
 from .mirror import FOREIGN_AGE, MEMO_LIMIT, Known, Mirror
+from .outlet import Stream
 from .rows import Binding, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from kombu.transport.virtual.policy import QueuePolicy
     from kombu.transport.virtual.routing import ExchangeSpec
@@ -36,10 +38,12 @@ class Route(NamedTuple):
     checks: tuple[Check, ...]
     #: Pub/sub channel the message is published on; None: no fanout exchange is on its way.
     fanout_channel: str | None
-    #: The others, when there is more than one fanout exchange on its way.
+    #: The others, when there are more.
     more_channels: tuple[str, ...] = ()
     #: When it must not be used any more, by the monotonic clock.
     stale_at: float | None = None
+    #: Streams of fanout exchanges on its way that a queue reads it from.
+    streams: tuple[Stream, ...] = ()
 
 
 class Routes(Mirror):
@@ -73,16 +77,43 @@ class Routes(Mirror):
         for name in queues:
             spec = self.state.queues.get(name)
             targets.append((name, spec.policy if spec is not None else PLAIN))
-            checks.append(("h", self.keys.queues, name, self._specs[name]))
-        channels = [self.keys.channel(name, key) for name in fanouts]
+            checks.append(("h", self.keys.queues_of(name), name, self._specs[name]))
+        channels = [channel for name in fanouts for channel in self.keys.channels(name, key)]
         found = Route(
-            tuple(targets), tuple(checks), channels[0] if channels else None, tuple(channels[1:]), stale_at
+            tuple(targets),
+            tuple(checks),
+            channels[0] if channels else None,
+            tuple(channels[1:]),
+            stale_at,
+            self._streams(fanouts, key, set(queues)),
         )
         if self._memo_of is not self.state.routes or len(self._memo) >= MEMO_LIMIT:
             self._memo, self._memo_of = {}, self.state.routes
         if pure:
             self._memo[exchange, key] = found
         return found
+
+    def _streams(self, fanouts: Iterable[str], key: str, reached: set[str]) -> tuple[Stream, ...]:
+        """The streams that queues read a message from; none reads it that has it already."""
+        found = []
+        for name in fanouts:
+            readers = self.readers(name, key)
+            if readers - reached:
+                twice = sorted(readers & reached)
+                found.append(Stream(name, json.dumps(twice) if twice else ""))
+            reached |= readers
+        return tuple(found)
+
+    def readers(self, exchange: str, key: str) -> set[str]:
+        """The queues that read a message from the exchange's stream."""
+        bound = self._bound(exchange)
+        return {each.to[1] for each in bound if each.stream and self.keys.selects(each.key, key)}
+
+    def _bound(self, exchange: str) -> Iterator[Binding]:
+        for row in self._known[exchange].bound:
+            binding = Binding.from_json(text(row))
+            if binding is not None:
+                yield binding
 
     def _walk(
         self, start: str, key: str, headers: Mapping[str, Any]
@@ -125,9 +156,8 @@ class Routes(Mirror):
     ) -> list[Destination]:
         if spec.type != "fanout":
             return spec.table.match(key, headers)
-        # Broadcasts by pub/sub reach their queues without us: only what is in `bound` gets a copy.
-        bound = (Binding.from_json(text(row)) for row in self._known[name].bound)
-        return list({binding.to: None for binding in bound if binding is not None})
+        # Broadcasts by pub/sub or stream reach their queues without us.
+        return list({binding.to: None for binding in self._bound(name) if not binding.stream})
 
     def _fresh(self, name: str) -> tuple[ExchangeSpec | None, Known]:
         known = self._known.get(name)
@@ -152,7 +182,7 @@ class Routes(Mirror):
     def _reload(self, checks: Iterable[Check]) -> None:
         """Read again what these checks are about."""
         exchanges = {field for kind, key, field, _ in checks if key == self.keys.exchanges}
-        queues = {field for kind, key, field, _ in checks if key == self.keys.queues}
+        queues = {field for kind, key, field, _ in checks if kind == "h" and key == self.keys.queues_of(field)}
         self.load_exchange(*sorted(exchanges))
         self.load_queue(*sorted(queues))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os import getpid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
@@ -27,6 +27,7 @@ from .keeper import Keeper
 from .keys import Keys
 from .looping import Looping
 from .options import Options
+from .pulling import Pulls
 from .store import Source, Store
 from .sweep import Sweep
 from .waiting import Waiter
@@ -55,7 +56,13 @@ class Transport(Looping):
     The object is the connection. Threads may publish and settle on it at the same time; one at a time drains it.
     """
 
-    Channel = Channel
+    Channel: ClassVar[type[Channel]] = Channel
+    #: What a connection is made of; a cluster has its own.
+    _keys: ClassVar[Any] = Keys
+    _store: ClassVar[Any] = Store
+    _directory: ClassVar[Any] = Directory
+    _broadcasts: ClassVar[Any] = Broadcasts
+    _waiter: ClassVar[Any] = Waiter
 
     driver_type = "redis"
     driver_name = "redis"
@@ -88,11 +95,11 @@ class Transport(Looping):
         self.patience = self.options.socket_timeout
         #: Names this connection among all: its consumers, exclusive queues and leases.
         self.identity = uuid()
-        self.keys = Keys(self.options, self.address.db)
+        self.keys: Keys = self._keys(self.options, self.address.db)
         self.server = self.open_client()
         self.lock = self.server.lock
-        self.store = Store(self.server, self.keys, self.options)
-        self.directory = Directory(self.server, self.keys, self.options, self.state, self.identity)
+        self.store: Store = self._store(self.server, self.keys, self.options)
+        self.directory: Directory = self._directory(self.server, self.keys, self.options, self.state, self.identity)
         self.directory.owner = self
         #: Tags of the messages this connection holds a lease of.
         self.held: dict[str, None] = {}
@@ -103,8 +110,9 @@ class Transport(Looping):
         strategy = self.options.queue_order_strategy
         #: The order of the queues, unless they take turns.
         self._cycle = None if strategy == "round_robin" else cycle_by_name(strategy)()
-        self.broadcasts = Broadcasts(self)
-        self.waiter = Waiter(self, self.broadcasts)
+        self.broadcasts: Broadcasts = self._broadcasts(self)
+        self.pulls = Pulls(self)
+        self.waiter: Waiter = self._waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
         self.sweep = Sweep(self)
         self._pid = getpid()
@@ -175,7 +183,6 @@ class Transport(Looping):
             held = list(self.held)
             lost = self.store.renew(held, self.options.lease) if held else ()
             self.directory.keep_alive()
-            self.server.reauthenticate()
         for tag in lost:
             if self.held.pop(tag, 0) is None:
                 logger.warning(
@@ -306,6 +313,7 @@ class Transport(Looping):
         for _ in range(TRIES):
             sources = tuple(self._source(queue) for queue, _ in wants)
             with self.lock:
+                self.pulls.precede(wants)
                 first = self._number
                 # A claim that fails may have been carried out: a tag must never stand for two messages.
                 self._number += MOST
@@ -329,6 +337,8 @@ class Transport(Looping):
                 self.keeper.start()
             for queue in claimed.promoted:
                 self.channels[0]._returned(queue)
+            if not taken and not claimed.stale and self.pulls.again():
+                continue
             if not claimed.stale:
                 break
             gone = self.directory.revalidate(claimed.stale)

@@ -89,7 +89,12 @@ class _Kept:
     def _connect(self) -> Bounded:
         if self.sock is not None:
             raise redis.ConnectionError("the connection was closed")
-        self.sock = Bounded(super()._connect(), self.socket_connect_timeout)  # type: ignore[misc]
+        sock = super()._connect()  # type: ignore[misc]
+        try:
+            self.sock = Bounded(sock, self.socket_connect_timeout)
+        except BaseException:  # the deadline has passed
+            sock.close()
+            raise
         return self.sock
 
     def has_read(self) -> bool:
@@ -114,21 +119,23 @@ class ContextConnection(redis.Connection):
     ) -> None:
         super().__init__(**arguments)  # type: ignore[no-untyped-call]
         self.context = ssl_context
-        self.server_hostname = ssl_server_hostname or self.host
+        self.server_hostname = ssl_server_hostname
 
     def _connect(self) -> Any:
         sock = super()._connect()  # type: ignore[no-untyped-call]
         try:
-            return self.context.wrap_socket(sock, server_hostname=self.server_hostname)
+            return self.context.wrap_socket(sock, server_hostname=self.server_hostname or self.host)
         except BaseException:
             sock.close()
             raise
 
 
-def wait_readable(fileno: int, seconds: float | None) -> bool:
-    """Whether a descriptor can be read, or the connection has ended, within ``seconds``; None waits for ever."""
-    if hasattr(select, "poll"):
+def wait_readable(seconds: float | None, *filenos: int) -> list[int]:
+    """The descriptors that can be read, or whose connection has ended, within ``seconds``; None waits for ever."""
+    if hasattr(select, "poll"):  # (eventlet takes it away)
         poll = select.poll()
-        poll.register(fileno, select.POLLIN)
-        return bool(poll.poll(None if seconds is None else max(0, int(seconds * 1000 + 0.999))))
-    return bool(select.select([fileno], [], [], seconds)[0])
+        for fileno in filenos:
+            poll.register(fileno, select.POLLIN)
+        ready = poll.poll(None if seconds is None else max(0, int(seconds * 1000 + 0.999)))
+        return [fileno for fileno, _ in ready]
+    return select.select(filenos, [], [], seconds)[0]
