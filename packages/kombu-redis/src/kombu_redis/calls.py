@@ -90,11 +90,15 @@ class Calls:
     def _request(self, packed: bytes) -> Any:
         client = self._client
         with client.lock:
-            if self._sent:
-                self._recall()
-            if self._acks:
-                client.buffer(*self._pack_acks())
+            self.send_acks_along()
             return client.request(packed)
+
+    def send_acks_along(self) -> None:
+        """Acknowledgements that wait leave with the next request; with the lock held."""
+        if self._sent:
+            self._recall()
+        if self._acks:
+            self._client.buffer(*self._pack_acks())
 
     def ack(self, tag: str, now: bool = False) -> None:
         """The message is done with. With ``now`` that leaves at once, else with the next request or :meth:`flush`."""

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .resp import Argument
+    from .session import Then
 
-__all__ = ("Claimed", "Claims", "Source", "header_of")
+__all__ = ("Claim", "Claimed", "Claims", "Source", "header_of", "pack_claim")
 
 _NUMBERS = [bulk(number) for number in range(MOST + 1)]
 
@@ -50,8 +51,8 @@ class Claimed(NamedTuple):
     next: int = 0
 
 
-class _Claim:
-    """What is the same in each claim of the same queues with the same prefix."""
+class Claim:
+    """What is the same in each claim of the same queues with the same prefix, packed."""
 
     __slots__ = ("head", "levels", "prefix", "sources")
 
@@ -61,12 +62,16 @@ class _Claim:
         self.sources = sources
         self.levels = levels
 
+    def tag(self, number: int) -> str:
+        """The tag with this number."""
+        return f"{self.prefix}{number:09d}"
+
 
 class Claims(Calls):
     """Claiming what is ready or has expired."""
 
     #: By (sources, prefix).
-    _claims: dict[Any, _Claim]
+    _claims: dict[Any, Claim]
 
     def claim(
         self,
@@ -86,24 +91,24 @@ class Claims(Calls):
             limit: for all queues together.
             begin: index of the queue whose turn it is.
         """
-        claim = self._claims.get((sources, prefix)) or self._prepare(sources, prefix)
-        number = b"%d" % first
-        reply = self._request(
-            b"%b$%d\r\n%b\r\n%b%b%b"
-            % (
-                claim.head,
-                len(number),
-                number,
-                _NUMBERS[limit if limit < MOST else MOST],
-                _NUMBERS[begin],
-                b"".join([_NUMBERS[max(0, min(each, MOST))] for each in limits]),
-            )
-        )
-        if reply is None:
-            return Claimed(next=first)
-        return self._claimed(reply, claim, first)
+        claim = self.prepared(sources, prefix)
+        return self.claimed(self._request(pack_claim(claim, limits, first, limit, begin)), claim, first)
 
-    def _prepare(self, sources: tuple[Source, ...], prefix: str) -> _Claim:
+    def begin_claim(
+        self, sources: tuple[Source, ...], limits: Sequence[int], prefix: str, first: int, then: Then
+    ) -> Claim:
+        """Send a claim, with waiting acks; ``then`` gets its reply, for :meth:`claimed`, or an error, in a list."""
+        claim = self.prepared(sources, prefix)
+        with self._client.lock:
+            self.send_acks_along()
+            self._client.write(pack_claim(claim, limits, first, MOST, 0), 1, then)
+        return claim
+
+    def prepared(self, sources: tuple[Source, ...], prefix: str) -> Claim:
+        """What is the same in each claim of these queues with this prefix, packed."""
+        known = self._claims.get((sources, prefix))
+        if known is not None:
+            return known
         if len(self._claims) >= 64:
             self._claims.clear()
         keys = self._keys
@@ -119,10 +124,13 @@ class Claims(Calls):
         head = (
             called.head(len(names), len(names) + len(about) + 3 + len(sources)) + bulks(names) + bulks(about)
         )
-        claim = self._claims[sources, prefix] = _Claim(head, tags, sources, levels)
+        claim = self._claims[sources, prefix] = Claim(head, tags, sources, levels)
         return claim
 
-    def _claimed(self, reply: list[bytes], claim: _Claim, first: int) -> Claimed:
+    def claimed(self, reply: list[bytes] | None, claim: Claim, first: int) -> Claimed:
+        """Read the reply to a call of :func:`pack_claim`."""
+        if reply is None:
+            return Claimed(next=first)
         taken, stale, promoted = header_of(reply[0])
         sources = claim.sources
         runs: list[Run] = [(sources[at].queue, claim.levels[at][level], many) for at, level, many in taken]
@@ -157,3 +165,16 @@ class Claims(Calls):
             return [], []
         runs = [(queue, levels[level], many) for level, many in header_of(reply[0])]
         return self._parser.messages(reply[1:], runs, prefix, 1)
+
+
+def pack_claim(claim: Claim, limits: Sequence[int], first: int, limit: int, begin: int) -> bytes:
+    """The call of claim.lua; see :meth:`Claims.claim`."""
+    number = b"%d" % first
+    return b"%b$%d\r\n%b\r\n%b%b%b" % (
+        claim.head,
+        len(number),
+        number,
+        _NUMBERS[limit if limit < MOST else MOST],
+        _NUMBERS[begin],
+        b"".join([_NUMBERS[max(0, min(each, MOST))] for each in limits]),
+    )

@@ -344,7 +344,7 @@ class PublishVerbs(SettleVerbs):
 def held(leased: Leased | Unreadable) -> dict[str, Any]:
     """The envelope of a message this connection has a lease of."""
     message = envelope_of(leased)
-    message[LEASE] = Lease(leased.tag, leased.level, 0, True)
+    message[LEASE] = Lease(leased.tag, leased.level, True)
     return message
 
 

@@ -68,6 +68,8 @@ class SettleVerbs(virtual.Channel):
             if consumer.fetched:
                 soon = True
         transport.store.ack(lease.tag, now=not soon)
+        if soon:
+            transport.ahead.settled()
 
     def _taken(self, queue: str, message: dict[str, Any]) -> None:
         """With ``ack_emulation=False`` the server forgets a message when it is delivered, settled or not."""

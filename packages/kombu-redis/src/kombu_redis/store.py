@@ -109,8 +109,7 @@ class Store(Claims, Moves, Calls):
             packed.append(outlet.pack(payloads, stamps, lease))
         client = self._client
         with client.lock:
-            if self._acks:
-                client.buffer(*self._pack_acks())
+            self.send_acks_along()
             replies = client.attempt(packed)
         return [
             DONE
