@@ -261,7 +261,7 @@ class Transport(Holding):
                 share_out(messages, takers)
                 asked = sum(room for _, room in takers)
                 for taker, _ in takers:
-                    self.ahead.note(taker, asked, len(messages))
+                    self.ahead.note(taker, asked, messages)
                     if taker not in self._subscriptions:  # cancelled meanwhile by another thread
                         taker.channel._unfetch(taker)
         return any(messages is None or messages for messages in found.values())
