@@ -92,7 +92,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--redis", metavar="URL", help="a server to measure with, which is emptied; default: a private one"
     )
-    parser.add_argument("--fauxqs", type=Path, default=Path(".bench/fauxqs"), help="where fauxqs is installed")
+    parser.add_argument(
+        "--fauxqs", type=Path, default=Path(".bench/fauxqs"), help="where fauxqs is installed"
+    )
     options = parser.parse_args()
     unknown = set(options.scenario) - {*SCENARIOS, *CONTESTS}
     if unknown:

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Ahead", "rooms_of", "share_out")
 
-#: Characters of bodies that are worth a call of their own: the server needs 1.5 us a kilobyte for its two copies, and 2 us
-#: a message.
+#: Characters of bodies that are worth a call of their own: the server needs 2 us for each thousand.
 WORTH = 40_000
 
 
@@ -54,18 +53,21 @@ class Ahead:
         """Whether a claim is on its way, or its messages have come and nobody has seen them."""
         return self._pending is not None
 
-    def note(self, subscription: Subscription, asked: int, messages: list[dict[str, Any]]) -> None:
-        """A claim has brought these messages for a consumer, and others, that had room for ``asked``."""
-        channel = subscription.channel
-        half = min(subscription.limit or channel.fetch_size, channel.fetch_size) // 2
+    def note(self, messages: list[dict[str, Any]], takers: list[tuple[Subscription, int]]) -> None:
+        """A claim has brought these messages for consumers of a queue, who had room for so many each."""
+        if len(messages) < sum([room for _, room in takers]):
+            for taker, _ in takers:
+                self._busy.pop(taker, None)
+            return
         transport = self._transport
-        # (a cluster has no single stream of replies)
-        simple = transport.takes_turns and not channel.qos.limit and isinstance(transport.store, Store)
-        if simple and half and len(messages) >= asked and half * _size(messages[0]) >= WORTH:
-            self._busy[subscription] = half
-            self._until = max(1, len(subscription.fetched) - half)
-        else:
-            self._busy.pop(subscription, None)
+        if not transport.takes_turns or not isinstance(transport.store, Store):
+            return  # (a cluster has no single stream of replies)
+        for taker, _ in takers:
+            channel = taker.channel
+            half = min(taker.limit or channel.fetch_size, channel.fetch_size) // 2
+            if half * _size(messages[0]) >= WORTH and not channel.qos.limit:
+                self._busy[taker] = half
+                self._until = max(1, len(taker.fetched) - half)
 
     def settled(self) -> None:
         """A message was settled while there are more at hand: time for a claim, perhaps."""
@@ -123,11 +125,19 @@ class Ahead:
                 self._busy.clear()
                 return False
             found: Found = {source.queue: [] for source in pending.claim.sources}
-            with transport.lapsing(found):
+            try:
                 transport.enter(transport.store.claimed(reply, pending.claim, pending.first), found)
+            except BaseException:
+                transport.lapse(found)
+                raise
             any_ = transport.hand_out(found, pending.wanting)
         self.look()
         return any_
+
+    def leave(self, subscription: Subscription) -> bool:
+        """A consumer is out: what was claimed for it goes back, and the rest is handed out; whether there is any."""
+        self._busy.pop(subscription, None)
+        return self.collect()
 
     def forget(self) -> None:
         """The connection is gone."""
@@ -163,6 +173,9 @@ def rooms_of(wanting: list[tuple[Subscription, int]]) -> dict[str, int]:
 
 def share_out(messages: list[dict[str, Any]], takers: list[tuple[Subscription, int]]) -> None:
     """Give messages, oldest first, to the consumers of one queue in turn, as far as each has room."""
+    if len(takers) == 1:
+        takers[0][0].fetched[:0] = reversed(messages)
+        return
     shares: list[list[dict[str, Any]]] = [[] for _ in takers]
     turn = 0
     for message in messages:
@@ -171,4 +184,4 @@ def share_out(messages: list[dict[str, Any]], takers: list[tuple[Subscription, i
         shares[turn].append(message)
         turn = (turn + 1) % len(takers)
     for (taker, _), share in zip(takers, shares, strict=True):
-        taker.fetched.extend(reversed(share))
+        taker.fetched[:0] = reversed(share)

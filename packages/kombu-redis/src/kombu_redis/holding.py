@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kombu.log import get_logger
@@ -12,8 +11,6 @@ from .envelope import LEASE, Lease, Places, envelope_of
 from .looping import Looping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .ahead import Ahead
     from .claiming import Claimed
     from .client import Client
@@ -67,16 +64,11 @@ class Holding(Looping):
         for queue in claimed.promoted:
             self.channels[0]._returned(queue)
 
-    @contextmanager
-    def lapsing(self, found: Found) -> Iterator[None]:
-        """What nobody gets, because of an error, comes back."""
-        try:
-            yield
-        except BaseException:
-            for messages in found.values():
-                for message in messages or ():
-                    self.let_lapse(message)
-            raise
+    def lapse(self, found: Found) -> None:
+        """Nobody gets these, because of an error: they come back."""
+        for messages in found.values():
+            for message in messages or ():
+                self.let_lapse(message)
 
     def renew(self) -> None:
         """Extend everything this connection holds; what the server has forgotten is declared again."""

@@ -182,7 +182,7 @@ class Transport(Holding):
         with self.lock:
             super().unsubscribe(subscription)
             self._consumers_changed()
-            if self.ahead.collect():
+            if self.ahead.leave(subscription):
                 self.wake()
 
     @property
@@ -259,9 +259,8 @@ class Transport(Holding):
                     taker.cancelled = True
             elif messages:
                 share_out(messages, takers)
-                asked = sum(room for _, room in takers)
+                self.ahead.note(messages, takers)
                 for taker, _ in takers:
-                    self.ahead.note(taker, asked, messages)
                     if taker not in self._subscriptions:  # cancelled meanwhile by another thread
                         taker.channel._unfetch(taker)
         return any(messages is None or messages for messages in found.values())
@@ -274,8 +273,11 @@ class Transport(Holding):
         Returns: for each (queue, how many at most) the envelopes, oldest first; None if it is gone.
         """
         found: dict[str, list[dict[str, Any]] | None] = {queue: [] for queue, _ in wants}
-        with self.lapsing(found):
+        try:
             self._take_from(wants, limit, found)
+        except BaseException:
+            self.lapse(found)
+            raise
         return list(found.values())
 
     def _take_from(
