@@ -7,6 +7,9 @@ from typing import NamedTuple
 __all__ = (
     "AMQP_GOALS",
     "AMQP_JOBS",
+    "CELERY_AMQP_GOALS",
+    "CELERY_JOBS",
+    "CELERY_REDIS_GOALS",
     "REDIS_GOALS",
     "REDIS_JOBS",
     "ROWS",
@@ -162,4 +165,16 @@ REDIS_GOALS = (
     ClientGoal("bindings_10000", "kombu", rate=1 / 1.3, other="bindings_10"),
     ClientGoal("publish_64k", "kombu-5.7", rate=1.8),
     ClientGoal("consume_64k", "kombu-5.7", rate=1.8),
+)
+
+CELERY_JOBS = {"enqueue": 20000, "drain": 20000}
+
+CELERY_REDIS_GOALS = (
+    ClientGoal("enqueue", "kombu-5.7", rate=1.5),
+    ClientGoal("drain", "kombu-5.7", rate=1.3),
+)
+
+CELERY_AMQP_GOALS = (
+    ClientGoal("enqueue", "kombu-5.7", rate=1),
+    ClientGoal("drain", "kombu-5.7", rate=1),
 )

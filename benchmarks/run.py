@@ -15,6 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import amqp_run
+import celery_run
 import clients_run
 import pyperf
 import redis_run
@@ -25,7 +26,7 @@ from processes import spawn
 #: Scenarios against a broker, ``amqp_publish`` and so on: whose contest, and the clients' job.
 CONTESTS = {
     f"{contest.name}_{job}": (contest, job)
-    for contest in (amqp_run.CONTEST, redis_run.CONTEST)
+    for contest in (amqp_run.CONTEST, redis_run.CONTEST, *celery_run.CONTESTS)
     for job in contest.jobs
 }
 API = "from kombu import Connection, Exchange, Queue, Producer, Consumer, __version__"
@@ -53,7 +54,8 @@ def main() -> int:
     if table:
         show(table)
     contests = {}
-    for contest, url in ((amqp_run.CONTEST, options.amqp), (redis_run.CONTEST, options.redis)):
+    brokers = (options.amqp, options.redis, options.redis, options.amqp)
+    for contest, url in zip((amqp_run.CONTEST, redis_run.CONTEST, *celery_run.CONTESTS), brokers, strict=True):
         jobs = [CONTESTS[name][1] for name in chosen if name in CONTESTS and CONTESTS[name][0] is contest]
         if jobs:
             contests[contest.name] = clients_run.compare(contest, environments, jobs, options.rounds, url)

@@ -24,3 +24,4 @@ settings.load_profile("kombu")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--celery", action="store_true", help="all of Celery's suite, also what is slow or unsteady")
+    parser.addoption("--green", action="store_true", help="gevent and eventlet with sqs:// too, and a blocked RabbitMQ")

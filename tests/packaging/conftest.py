@@ -48,9 +48,9 @@ class Environment:
         only = ("--no-index", "--find-links", self.wheelhouse)
         run(*PIP, "--python", self.python, "install", "-q", *only, *requirements, cwd=self.place)
 
-    def check(self, code: str) -> str:
-        """What a program prints in this environment; its failure fails the test."""
-        return run(self.python, "-W", "error", "-c", code, cwd=self.place).strip()
+    def check(self, code: str, *options: str) -> str:
+        """What a program prints in this environment; its failure, or a warning without ``options``, fails the test."""
+        return run(self.python, *(options or ("-W", "error")), "-c", code, cwd=self.place).strip()
 
     def error_of(self, code: str) -> str:
         """``ErrorClass: message`` with which a program ends that has to fail."""
@@ -108,7 +108,7 @@ def wheelhouse(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     place = tmp_path_factory.mktemp("wheelhouse")
     for wheel in wheels.values():
         shutil.copy(wheel, place)
-    others = ("setuptools>=77", "pytest>=8.0", "pytest-timeout>=2.2")
+    others = ("setuptools>=77", "pytest>=8.0", "pytest-timeout>=2.2", "celery>=5.6")
     run(*PIP, "wheel", "-q", "--prefer-binary", "-f", place, "-w", place, *wheels.values(), *others)
     return place
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kombu import Connection
 from tests.support.fleet import Fleet
 
 if TYPE_CHECKING:
@@ -30,3 +32,15 @@ def make_fleet() -> Iterator[Callable[..., Fleet]]:
 def fleet(make_fleet: Callable[..., Fleet], redis_url: str) -> Fleet:
     """A fleet on a database of its own, with leases of a second."""
     return make_fleet(redis_url, lease=1)
+
+
+@pytest.fixture
+def connect(redis_url: str) -> Iterator[Callable[..., Connection]]:
+    """A function that connects with ``fanout="stream"`` and other options."""
+    with ExitStack() as stack:
+
+        def connect(**options: Any) -> Connection:
+            made = Connection(redis_url, transport_options={"fanout": "stream", **options})
+            return stack.enter_context(made)
+
+        yield connect

@@ -29,6 +29,7 @@ def test_everything_works_for_a_limited_user(redis_with_acl: RedisServer, make_f
     news = {"name": "news", "exchange": "all", "type": "fanout", "key": ""}
     publisher = fleet.start()
     listener, holder = fleet.start().consume(news), fleet.start().consume(work, then="hold", prefetch=1)
+    streams = fleet.start(fanout="stream").consume({**news, "name": "kept"})
     # When: work, news, a delay, and a consumer that dies
     publisher.ask("publish", bodies=["work"], exchange="tasks", type="topic", key="a.b")
     publisher.ask("publish", bodies=["news"], exchange="all", type="fanout")
@@ -42,6 +43,7 @@ def test_everything_works_for_a_limited_user(redis_with_acl: RedisServer, make_f
     # Then
     assert heir.wait_for("acked", 2) == ["later", "work"]
     assert listener.wait_for("acked", 2) == ["news", "more"]
+    assert streams.wait_for("acked", 2) == ["news", "more"]
     with Connection(limited(server), transport_options={"global_keyprefix": "p:"}) as connection:
         queue = Queue("work")(connection.default_channel)
         assert queue.purge() == 0

@@ -83,7 +83,9 @@ def test_a_consumer_with_a_full_prefetch_whose_connections_are_closed(
     fleet = make_fleet(redis_victim.url, lease=30)
     admin = redis_victim.client()
     fleet.start().ask("publish", bodies=list(range(10)), key="q")
-    member = fleet.start().consume("q", {"name": "n", "exchange": "all", "type": "fanout"}, then="hold", prefetch=2)
+    member = fleet.start().consume(
+        "q", {"name": "n", "exchange": "all", "type": "fanout"}, then="hold", prefetch=2
+    )
     member.wait_for("got", 2)
     before = admin.info("stats")["total_connections_received"]
     # When
@@ -119,12 +121,17 @@ def test_a_server_that_closes_idle_connections(
 
 
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize("fanout", ["pubsub", "stream"])
 def test_killed_control_clients_leave_nothing(
-    make_fleet: Callable[..., Fleet], redis_url: str, redis_client: Any, request: pytest.FixtureRequest
+    make_fleet: Callable[..., Fleet],
+    redis_url: str,
+    redis_client: Any,
+    request: pytest.FixtureRequest,
+    fanout: str,
 ) -> None:
     # Given: the application's own keys
-    count = max(20, request.config.getoption("--opens") // 10)
-    fleet = make_fleet(redis_url, lease=1)
+    count = max(20, request.config.getoption("--opens") // (10 if fanout == "pubsub" else 50))
+    fleet = make_fleet(redis_url, lease=1, fanout=fanout)
     node = fleet.start().tell("serve", name="node")
     node.wait_for("serving")
     fleet.start().ask("multi_call", method="ping")

@@ -175,10 +175,13 @@ class Proxy:
             return
         if self._cut is not None:
             count, fault = self._cut
-            chunk, self._cut = chunk[:count], (count - len(chunk[:count]), fault)
+            self._cut = (max(count - len(chunk), 0), fault)
             if not self._cut[0]:
-                self._send(pair.other(sock), chunk, pair)
-                return self._fail(fault)
+                self._send(pair.other(sock), chunk[:count], pair)
+                self._fail(fault)
+                if self._mode in ("pause", "hold"):  # late, but not lost
+                    pair.waiting[pair.other(sock)] += chunk[count:]
+                return None
         self._send(pair.other(sock), chunk, pair)
 
     def _send(self, sock: socket.socket, chunk: bytes, pair: _Pair) -> None:

@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(name, ...): only on brokers that can do all of it")
 
 
-@pytest.fixture(scope="session", params=["amqp", "redis", "memory"])
+@pytest.fixture(scope="session", params=["amqp", "redis", "redis streams", "sqs", "memory"])
 def _site(request: pytest.FixtureRequest) -> Iterator[Site]:
     from tests.compat.celery.sites import Site
 
@@ -40,8 +40,17 @@ def _site(request: pytest.FixtureRequest) -> Iterator[Site]:
         redis = request.getfixturevalue("redis_server")
         numbers = request.getfixturevalue("_redis_databases")
         results = redis.url_of(next(numbers))
-        broker = redis.url_of(next(numbers)) if request.param == "redis" else request.getfixturevalue("amqp_url")
-        site = Site(request.param, broker, results)
+        settings: dict[str, Any] = {}
+        if request.param.startswith("redis"):
+            broker = redis.url_of(next(numbers))
+            if request.param == "redis streams":
+                settings["broker_transport_options"] = {"fanout": "stream"}
+        elif request.param == "amqp":
+            broker = request.getfixturevalue("amqp_url")
+        else:
+            broker = request.getfixturevalue("sqs_endpoint").url
+            settings["broker_transport_options"] = {"supports_fanout": True, "is_secure": False}
+        site = Site(request.param.partition(" ")[0], broker, results, **settings)
     yield site
     site.close()
 

@@ -30,6 +30,13 @@ CANNOT = {
         "native delay": "delayed delivery by exchanges is RabbitMQ's; Celery's workers keep ETA tasks themselves",
         "amqp shell": "`celery amqp` publishes a bare string, which only AMQP channels take",
     },
+    "sqs": {
+        "native delay": "delayed delivery by exchanges is RabbitMQ's; Celery's workers keep ETA tasks themselves",
+        "amqp shell": "`celery amqp` publishes a bare string, which only AMQP channels take",
+        "priority": "SQS has none",
+        "events": "a binding to a topic exchange is known to the process that made it, so events reach nobody else",
+        "mingle": "an answer takes a second, the time of a long poll, and Celery's mingle waits for one",
+    },
     "memory": {
         "processes": _IN_PROCESS,
         "restart": "the broker is the process",
@@ -43,7 +50,7 @@ class Site:
     """One broker with an application on it.
 
     Arguments:
-        kind: ``amqp``, ``redis`` or ``memory``.
+        kind: ``amqp``, ``redis``, ``sqs`` or ``memory``.
         broker: its URL.
         backend: the URL of the result backend.
         settings: more settings of the application.
@@ -134,6 +141,10 @@ class Site:
     def close(self) -> None:
         self._stack.close()
         gc.collect()  # (results that are forgotten speak to their backend, which ends soon)
+        backend = self.app.backend
+        if self.settings["result_backend"].startswith("redis"):  # (Celery leaves its sockets to the collector)
+            backend.result_consumer.stop()
+            backend.client.connection_pool.disconnect()
         self.app.close()
 
 

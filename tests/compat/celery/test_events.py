@@ -21,6 +21,7 @@ WAIT = 30
 STORY = ["task-sent", "task-received", "task-started", "task-succeeded"]
 
 
+@needs("events")
 def test_events_tell_a_tasks_story(site: Site) -> None:
     name = site.shared()
     # Given: somebody who listens
@@ -47,7 +48,7 @@ def test_events_tell_a_tasks_story(site: Site) -> None:
             assert {event["hostname"] for event in heard if event["type"] == "task-succeeded"} == {name}
 
 
-@needs("processes")
+@needs("processes", "events")
 def test_celery_events_dump(site: Site) -> None:
     site.shared()
     dump = site.command("events", "--dump")
@@ -79,7 +80,7 @@ def test_celery_amqp(site: Site) -> None:
         shell.stop()
 
 
-@needs("processes")
+@needs("processes", "events")
 def test_flower_sees_the_workers_and_shuts_one_down(site: Site) -> None:
     port = free_port()
     with site.worker(pool="solo") as worker:
@@ -110,7 +111,7 @@ def test_flower_sees_the_workers_and_shuts_one_down(site: Site) -> None:
             flower.stop()
 
 
-@needs("processes")
+@needs("processes", "mingle")
 def test_workers_find_each_other(site: Site) -> None:
     queue = f"{site.queue}.mingle"
     with site.worker("--mingle", "--queues", queue, pool="solo"):

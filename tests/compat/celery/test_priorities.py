@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 WAIT = 30
 
 
+@needs("priority")
 def test_urgent_tasks_go_first(site: Site, notes: Any) -> None:
     # Given a queue with priorities, and tasks that wait in it
     queue = Queue(f"{site.queue}.urgent", queue_arguments={"x-max-priority": 10})

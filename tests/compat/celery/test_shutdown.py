@@ -64,8 +64,10 @@ def test_control_shuts_down(site: Site) -> None:
 @needs("processes")
 def test_the_tasks_of_a_killed_worker_are_anothers(site: Site, notes: Any) -> None:
     queue = f"{site.queue}.killed"
-    # (on Redis, what a dead worker held comes back when its lease is over)
-    soon: dict[str, Any] = {"broker_transport_options": {"lease": 3}} if site.kind == "redis" else {}
+    # (what a dead worker held comes back when its lease is over)
+    lease = {"redis": {"lease": 3}, "sqs": {"visibility_timeout": 3}}.get(site.kind, {})
+    options = site.settings.get("broker_transport_options", {})
+    soon: dict[str, Any] = {"broker_transport_options": {**options, **lease}}
     with site.worker("--queues", queue, **soon) as worker:
         sent = [site.task("late").apply_async((notes.path, n, notes.gate), queue=queue) for n in range(6)]
         notes.await_lines(2, "begin")

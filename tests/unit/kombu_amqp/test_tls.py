@@ -7,7 +7,6 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
 from time import monotonic
 from typing import Any
 
@@ -17,6 +16,7 @@ from kombu import Connection
 from kombu_amqp.tls import tls_from
 from tests.support.certificates import Authority
 from tests.support.rabbit import RabbitMQ
+from tests.support.tls_front import Front
 
 HERE = "DNS:localhost,IP:127.0.0.1"
 
@@ -38,56 +38,6 @@ def broker(
     broker = RabbitMQ(tmp_path_factory.mktemp("tls"), mechanisms, tls).start()
     yield broker
     broker.remove()
-
-
-class Front:
-    """Ends TLS with a certificate of the test's choice, in front of a broker without."""
-
-    def __init__(self, target: int, certificate: dict[str, str]) -> None:
-        self.target = target
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(certificate["certfile"], certificate["keyfile"])
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.sockets: list[socket.socket] = [self.listener]
-        self.threads = [Thread(target=self._accept, daemon=True)]
-        self.threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client = self.listener.accept()[0]
-                client.settimeout(10)
-                self.sockets.append(client)
-                client = self.context.wrap_socket(client, server_side=True)
-            except ssl.SSLError:
-                continue  # refused by the client
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self.target))
-            self.sockets += [client, server]
-            for source, sink in ((client, server), (server, client)):
-                self.threads.append(Thread(target=self._copy, args=(source, sink), daemon=True))
-                self.threads[-1].start()
-
-    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while chunk := source.recv(65536):
-                sink.sendall(chunk)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def close(self) -> None:
-        for sock in self.sockets:
-            try:
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            except OSError:
-                pass
-        for thread in self.threads:
-            thread.join(5)
-        for sock in self.sockets:
-            sock.close()
 
 
 @pytest.fixture

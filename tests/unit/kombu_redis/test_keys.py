@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from kombu_redis.fanout import _matches
 from kombu_redis.keys import Keys
 from kombu_redis.options import Options
 from tests.unit.kombu_redis.support_client import client_to
+
+#: Of its members, those that make no names, or parts of them.
+NO_NAMES = ("prefix", "sep", "step", "steps", "level", "levels", "pattern", "selects", "selector")
 
 
 def keys(db: int = 0, **options: Any) -> Keys:
@@ -46,11 +50,32 @@ def test_what_a_binding_of_a_fanout_exchange_subscribes_to() -> None:
     assert keys(fanout_patterns=False).patterns("x", "a.#") == ["/0.x"]
 
 
+def test_streams_select_as_patterns_do(redis_client: Any) -> None:
+    # Given
+    find = "return string.find(ARGV[1], ARGV[2]) and 1 or 0"
+    for binding in ("", "key", "#", "*", "a.#", "a.*.c", "*.b", "a[b]%.*", "##"):
+        for routing_key in ("", "a", "a.b", "a.b.c", "key", "x.b", "a[b]%.c", "ab%.c"):
+            ours = keys()
+            # When
+            selected = ours.selects(binding, routing_key)
+            selector = ours.selector(binding)
+            by_script = selector is None or (
+                routing_key and redis_client.eval(find, 0, routing_key, selector)
+            )
+            by_pubsub = any(
+                _matches(each, ours.channel("x", routing_key)) for each in ours.patterns("x", binding)
+            )
+            # Then
+            assert selected == bool(by_script) == by_pubsub, (binding, routing_key)
+    assert keys(fanout_patterns=False).selects("a.*", "b")
+    assert keys(fanout_patterns=False).selector("a.*") is None
+
+
 def test_everything_starts_with_the_prefix() -> None:
     ours = keys(2, global_keyprefix="p:")
     names: list[str] = []
     for name, member in inspect.getmembers(ours):
-        if name.startswith("_") or name in ("prefix", "sep", "step", "level", "levels", "pattern"):
+        if name.startswith("_") or name in NO_NAMES:
             continue
         # (the parameters are names, and some have defaults)
         wanted = inspect.signature(member).parameters.values() if callable(member) else ()

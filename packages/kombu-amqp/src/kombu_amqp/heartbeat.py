@@ -8,6 +8,7 @@ writes and looks, it never reads: a program that is busy for long finds all its 
 from __future__ import annotations
 
 from logging import getLogger
+from os import getpid
 from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -65,9 +66,11 @@ class Heartbeats:
 
     def _run(self) -> None:
         heard, heard_at, sent = (-1, -1), monotonic(), -1
+        pid = getpid()
         while not self._stopped.wait(self.interval / 4):
             connection = self._connection()
-            if connection is None or not self._socket.connected:
+            # (greenlets live on in a forked child, where the socket is not theirs)
+            if connection is None or not self._socket.connected or getpid() != pid:
                 return
             now, signs = monotonic(), (connection.bytes_recv, unread(self._socket.sock))
             if signs != heard or signs[1] >= FULL:

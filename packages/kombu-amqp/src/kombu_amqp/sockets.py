@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from amqp.transport import AMQP_PROTOCOL_HEADER, _AbstractTransport
 
 from kombu.exceptions import DeadlineExceeded
+from kombu.utils.compat import detect_environment
 from kombu.utils.deadline import remaining
 from kombu_amqp.errors import ConnectionLost, NoReply
 from kombu_amqp.lookup import addresses
@@ -67,8 +68,9 @@ class Socket(_AbstractTransport):
         super().__init__(host, connect_timeout=connect_timeout, **options)
         self.tls = tls
         self.write_lock = RLock()
-        # Whether writes go by the descriptor, so that the socket's timeout is the reader's alone.
-        self._direct = tls is None and os.name == "posix"
+        # Whether writes go by the descriptor, so that the socket's timeout is the reader's alone. (eventlet's os.write
+        # waits for as long as it takes.)
+        self._direct = tls is None and os.name == "posix" and detect_environment() != "eventlet"
         self._timeout = 0.0
         # OpenSSL's object is for one thread at a time; reading and writing only ever hold this for a moment.
         self._io_lock = Lock()
@@ -89,7 +91,7 @@ class Socket(_AbstractTransport):
             if self.tls is not None:
                 self.sock.settimeout(_left(until))
                 self.sock = self.tls.wrap(self.sock, self.host)
-            self.sock.settimeout(self._timeout)
+            self.sock.setblocking(False)  # (settimeout(0) is not enough for eventlet's TLS)
             self.connected = True
             self.write(AMQP_PROTOCOL_HEADER)
         except BaseException:
@@ -227,10 +229,7 @@ class Socket(_AbstractTransport):
         self.connected = False
         sock = self.sock
         if sock is not None:
-            try:
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            except OSError:
-                pass
+            _shut_down(sock)
 
     def close(self) -> None:
         """Close the socket; doing it twice does no harm."""
@@ -246,14 +245,20 @@ class Socket(_AbstractTransport):
                     sock.unwrap()  # says goodbye and does not wait for the answer
                 except (OSError, ValueError):
                     pass
-            try:
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            except OSError:
-                pass
+            _shut_down(sock)
             sock.close()
         finally:
             if held:
                 self.write_lock.release()
+
+
+def _shut_down(sock: Any) -> None:
+    """Wake who reads or writes; below TLS, whose own method makes a plain socket of it at once."""
+    below: Any = super(ssl.SSLSocket, sock) if isinstance(sock, ssl.SSLSocket) else sock
+    try:
+        below.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
 
 
 def _left(until: float | None) -> float | None:

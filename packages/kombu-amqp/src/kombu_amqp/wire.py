@@ -320,6 +320,7 @@ def _watch(wire_ref: weakref.ref[Wire], signal: Signal) -> None:
     """See to it that nothing is held for long; the body of a thread."""
     seen: list[bytes] = []
     idle = 0
+    pid = os.getpid()
     while True:
         if idle >= _IDLE_ROUNDS:
             signal.wait()
@@ -327,7 +328,7 @@ def _watch(wire_ref: weakref.ref[Wire], signal: Signal) -> None:
         signal.clear()
         sleep(HOLD_SECONDS / 2)
         wire = wire_ref()
-        if wire is None:
+        if wire is None or os.getpid() != pid:  # (greenlets live on in a forked child)
             return
         try:
             seen = wire._flush_old(seen)

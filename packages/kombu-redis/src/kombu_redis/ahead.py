@@ -92,6 +92,7 @@ class Ahead:
                 first = transport.number
                 transport.number += sum(rooms.values())
                 sources = tuple(transport.source(queue) for queue in rooms)
+                transport.pulls.precede(rooms.items())
                 claim = transport.store.begin_claim(
                     sources, list(rooms.values()), transport.prefix, first, replies.extend
                 )

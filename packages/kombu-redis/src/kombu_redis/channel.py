@@ -214,10 +214,12 @@ class Channel(HistoricNames, PublishVerbs, DeclareVerbs, virtual.Channel):
         found = [pattern for to in directory.broadcasts_to(queue) for pattern in keys.patterns(*to)]
         if found:
             self.connection.broadcasts.listen(queue, found)
+        self.connection.pulls.attend(queue)
 
     def _consumer_removed(self, subscription: Subscription) -> None:
         if not any(other.queue == subscription.queue for other in self.connection.consumers):
             self.connection.broadcasts.ignore(subscription.queue)
+            self.connection.pulls.forget(subscription.queue)
         super()._consumer_removed(subscription)
 
     # -- queues --------------------------------------------------------------------------------------------
@@ -227,13 +229,16 @@ class Channel(HistoricNames, PublishVerbs, DeclareVerbs, virtual.Channel):
         return spec.policy.max_priority if spec is not None else None
 
     def _size(self, queue: str) -> int:
-        return self.connection.store.size(queue, self._max_priority(queue))
+        return self.connection.store.size(queue, self._max_priority(queue)) + self.connection.pulls.backlog(
+            queue
+        )
 
     def _size_bytes(self, queue: str) -> int:
         return self.connection.store.size_bytes(queue, self._max_priority(queue))
 
     def _purge(self, queue: str) -> int:
-        return self.connection.store.purge(queue, self._max_priority(queue))
+        skipped = self.connection.pulls.backlog(queue, skip=True)
+        return skipped + self.connection.store.purge(queue, self._max_priority(queue))
 
     # -- hooks that only other transports need -------------------------------------------------------------
 

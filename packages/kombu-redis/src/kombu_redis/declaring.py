@@ -191,12 +191,16 @@ class DeclareVerbs(virtual.Channel):
             spec = self._load_queue(queue)
             if spec is not None:
                 self._check_owner(spec, (50, 40), "Queue.delete")
-            size = self.directory.remove_queue(queue, unused=if_unused, empty=if_empty)
+            unread: int = self.connection.pulls.backlog(queue)
+            if if_empty and unread:
+                size: Any = "full"
+            else:
+                size = self.directory.remove_queue(queue, unused=if_unused, empty=if_empty)
             if isinstance(size, str):
                 text = f"PRECONDITION_FAILED - queue {queue!r} in vhost {self.state.vhost!r} "
                 text += "in use" if size == "used" else "not empty"
                 raise PreconditionFailed(text, (50, 40), "Queue.delete")
-            return size or 0
+            return int(size or 0) + unread
 
     def _drop_queue(self, queue: str) -> None:
         with self.lock:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .client import Client
     from .keys import Keys
     from .options import Options
+    from .routes import Route
 
 __all__ = ("Directory",)
 
@@ -84,6 +85,7 @@ class Directory(Recovery):
                 keys.binding_permanent(name),
             ]
             touched += [keys.bound(name), keys.sources("exchange", name)]
+            touched += [keys.stream(name), keys.streamed(name), keys.queues]
             arguments: list[str | int] = [name, "1" if if_unused else "", len(members)]
             for source in sources:
                 touched += [keys.binding(source.exchange), keys.bound(source.exchange)]
@@ -168,7 +170,7 @@ class Directory(Recovery):
             raise PreconditionFailed(f"PRECONDITION_FAILED - {exc}", (50, 20), "Queue.bind") from exc
         known = self._known.get(exchange)
         about = dump_exchange(spec.type, spec.durable, spec.auto_delete, spec.arguments)
-        kind, row = self._row(exchange, Binding(to, key, arguments))
+        (kind, row), *others = self._forms(exchange, Binding(to, key, arguments))
         keys = [
             self.keys.exchanges,
             self.keys.queues,
@@ -176,6 +178,7 @@ class Directory(Recovery):
             self.keys.binding(exchange),
         ]
         keys += [self.keys.binding_permanent(exchange), self.keys.bound(exchange), self.keys.sources(*to)]
+        keys += [self.keys.cursors(to[1]), self.keys.stream(exchange), self.keys.streamed(exchange)]
         answer = self.client.run(
             self._bind,
             keys,
@@ -188,6 +191,8 @@ class Directory(Recovery):
                 self._row_life(to),
                 Source(exchange, kind, row).json(),
                 "0" if spec.type == "fanout" and kind == "row" else "1",
+                int(1000 * self.options.fanout_age) + 60_000,
+                *(part for form in others for part in (*form, Source(exchange, *form).json())),
             ],
         )
         if answer == b"gone":
@@ -197,8 +202,10 @@ class Directory(Recovery):
             )
         self._mine["binding", exchange, to, key, frozen(arguments)] = (to, exchange, key, arguments)
         was, now, size = answer
-        self._changed_here(exchange, was, now, size, added=(kind, row))
+        self._changed_here(exchange, was, now, size, added=((kind, row),), removed=others)
         self.state.bind(to, exchange, key, arguments)
+        if kind == "stream":
+            self.load_queue(to[1])  # (its declaration tells)
 
     @locked
     def unbind(
@@ -209,12 +216,14 @@ class Directory(Recovery):
         if spec is None:
             return False
         arguments = dict(arguments or {}) if spec.type == "headers" else {}
-        source = self.source(to, exchange, key, arguments)
+        forms = self._forms(exchange, Binding(to, key, arguments))
         keys = [self.keys.exchanges, self.keys.binding_deadlines, self.keys.binding(exchange)]
         keys += [self.keys.binding_permanent(exchange), self.keys.bound(exchange), self.keys.sources(*to)]
-        removed, was, value, size, left = self.client.run(self._unbind, keys, [*source, source.json()])
+        keys += [self.keys.queues, self.keys.cursors(to[1])]
+        about = [part for form in forms for part in (*form, Source(exchange, *form).json())]
+        removed, was, value, size, left = self.client.run(self._unbind, keys, [exchange, to[1], *about])
         self._mine.pop(("binding", exchange, to, key, frozen(arguments)), None)
-        self._changed_here(exchange, was, value, size, removed=(source.kind, source.row))
+        self._changed_here(exchange, was, value, size, removed=forms)
         self.state.unbind(to, exchange, key, arguments)
         if spec.auto_delete and removed and not left:
             self.delete_exchange(exchange, if_unused=True)
@@ -230,17 +239,17 @@ class Directory(Recovery):
         was: bytes,
         value: bytes,
         size: int,
-        added: tuple[str, str] | None = None,
-        removed: tuple[str, str] | None = None,
+        added: Iterable[tuple[str, str]] = (),
+        removed: Iterable[tuple[str, str]] = (),
     ) -> None:
         """We changed one row: what is known stays known, unless somebody else had changed it meanwhile."""
         known = self._known.get(exchange)
         if known is None:
             return
-        for change, row in (("add", added), ("discard", removed)):
-            if row is not None:
-                rows = known.rows if row[0] == "row" else known.bound
-                getattr(rows, change)(row[1].encode("utf-8", "surrogateescape"))
+        for change, forms in (("add", added), ("discard", removed)):
+            for kind, row in forms:
+                rows = known.rows if kind == "row" else known.bound
+                getattr(rows, change)(row.encode("utf-8", "surrogateescape"))
         fanout = exchange in self.state.exchanges and self.state.exchanges[exchange].type == "fanout"
         same = known.value == text(was) and (fanout or size == len(known.rows))
         self._note(known, text(value) if same else None, size)
@@ -293,6 +302,35 @@ class Directory(Recovery):
                 if kind == "row" and spec is not None and spec.type == "fanout":
                     found[exchange, row.split(self.keys.sep)[0]] = None
         return list(found)
+
+    @locked
+    def streams_of(self, queue: str) -> dict[str, list[str]]:
+        """The fanout exchanges whose streams the queue reads, each with its binding keys."""
+        found: dict[str, list[str]] = {}
+        if not self._specs.get(queue, "").rpartition('"streams": ')[1]:
+            return found
+        for member in self.client.call("SMEMBERS", self.keys.sources("queue", queue)):
+            exchange, kind, row = Source.from_json(text(member))
+            binding = Binding.from_json(row) if kind == "stream" else None
+            if binding is None:
+                continue
+            self.load_exchange(exchange)
+            known = self._known.get(exchange)
+            if known is not None and row.encode("utf-8", "surrogateescape") in known.bound:
+                found.setdefault(exchange, []).append(binding.key)
+        return found
+
+    @locked
+    def to_queues(self, route: Route, info: Mapping[str, str]) -> Route:
+        """The same route with copies for the queues that would read streams."""
+        names = {
+            name for stream in route.streams for name in self.readers(stream.exchange, info["routing_key"])
+        }
+        fresh = sorted(names - {name for name, _ in route.queues})
+        self.load_queue(*fresh)
+        found = [self.state.queues.get(name) for name in fresh]
+        copies = [(spec.name, spec.policy) for spec in found if spec is not None]
+        return route._replace(queues=(*route.queues, *copies), streams=())
 
     def _declare_again(self, kind: str, arguments: tuple[Any, ...]) -> None:
         declare: Any = {"exchange": self.declare_exchange, "queue": self.declare_queue, "binding": self.bind}[

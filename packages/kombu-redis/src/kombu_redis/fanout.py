@@ -1,7 +1,8 @@
 """Broadcasts: fanout exchanges as Redis pub/sub, the way kombu has always had them on Redis.
 
-What is published while nobody listens is gone: pub/sub has no memory. (``fanout="queue"`` keeps broadcasts in the
-queues instead.) A broadcast is nobody's lease: acknowledging it does nothing, requeueing puts it back here.
+What is published while nobody listens is gone: pub/sub has no memory. (``fanout="queue"`` and ``fanout="stream"`` keep
+broadcasts instead; bells tell of what streams have got.) A broadcast is nobody's lease: acknowledging it does nothing,
+requeueing puts it back here.
 
 A user of an ACL with ``&prefix:*`` may subscribe to any channel of that prefix by name, but to no other pattern than
 ``prefix:*`` itself. Where a pattern is refused, that one is asked for, and what does not match is dropped here.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.log import get_logger
 
 from .errors import AccessRefused, NoReply
+from .keys import escaped
 from .resp import pack
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Broadcasts:
         self._channels: dict[str, str] = {}
         #: The pattern of everything with the prefix, where the server's ACL allows no other.
         self._whole = ""
+        #: Names of channels that just tell of a broadcast in a stream.
+        self._bells: set[str] = set()
         self.waiting: dict[str, deque[dict[str, Any]]] = {}
         self._last = (b"", b"")
         self._heard = 0.0
@@ -68,11 +72,13 @@ class Broadcasts:
 
     # -- subscribing ---------------------------------------------------------------------------------------
 
-    def listen(self, queue: str, patterns: Iterable[str]) -> None:
-        """The queue gets what is published on channels that match; from when this returns."""
-        self.waiting.setdefault(queue, deque())
+    def listen(self, queue: str, patterns: Collection[str] = (), bells: Collection[str] = ()) -> None:
+        """The queue gets what is published on channels that match, and hears bells; from when this returns."""
+        if patterns:
+            self.waiting.setdefault(queue, deque())
+        self._bells.update(bells)
         new = []
-        for pattern in patterns:
+        for pattern in (*patterns, *map(escaped, bells)):
             queues = self._patterns.setdefault(pattern, [])
             if not queues:
                 new.append(pattern)
@@ -109,6 +115,7 @@ class Broadcasts:
     def _subscribe(self, patterns: list[str]) -> None:
         plain, wild = _split(patterns)
         self._heard, self._pinged = monotonic(), False
+        self._transport.pulls.ring(queue for pattern in patterns for queue in self._patterns[pattern])
         self._channels.update(plain)
         self._ask("SUBSCRIBE", plain)
         try:
@@ -155,6 +162,9 @@ class Broadcasts:
             return
         channel, payload = reply[-2:]
         queues = self._listening_to(reply[1].decode(), channel.decode(), by_name=reply[0] == b"message")
+        if channel.decode() in self._bells:
+            self._transport.pulls.ring(queues)
+            return
         # A message that several patterns match comes once for each, one after the other.
         last, self._last = self._last, (channel, payload)
         repeated = last == self._last

@@ -98,9 +98,10 @@ class Keeper:
 
 
 def _run(reference: ref[Keeper], end: Event, pause: float) -> None:
+    pid = os.getpid()
     while not end.wait(pause):
         keeper = reference()
-        if keeper is None:
+        if keeper is None or os.getpid() != pid:  # (greenlets live on in a forked child)
             return
         keeper.work(end)
         del keeper

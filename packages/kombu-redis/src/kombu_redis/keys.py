@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kombu_redis.options import Options
 
-__all__ = ("Keys",)
+__all__ = ("Keys", "escaped")
 
 _SPECIAL = re.compile(r"[*?\[\]\\]")
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
+_PERCENT = r"%\g<0>"
 
 
 class Keys:
@@ -36,6 +38,7 @@ class Keys:
         self._unacked_index = prefix + options.unacked_index_key
         self._fanout = prefix + _fanout_prefix(options.fanout_prefix, db)
         self._patterns = options.fanout_patterns
+        self._bell = f"{prefix}_kombu.bell.{db}."
         self.unacked_mutex = prefix + options.unacked_mutex_key
         self.exchanges = f"{prefix}_kombu.exchanges"
         self.queues = f"{prefix}_kombu.queues"
@@ -77,6 +80,10 @@ class Keys:
             return [self.level(queue, step) for step in self._steps]
         return [self.level(queue, step) for step in range(max_priority or 0, -1, -1)]
 
+    def steps(self) -> list[int]:
+        """The steps of a queue without ``x-max-priority``: of each of its levels."""
+        return list(self._steps) if self._by_steps else [0]
+
     def delayed(self, queue: str) -> str:
         """Sorted set: messages whose delay is not over, by the time it is."""
         return f"{self.prefix}_kombu.delayed.{queue}"
@@ -96,6 +103,10 @@ class Keys:
     def undecodable(self, queue: str) -> str:
         """List of payloads that could not be decoded."""
         return f"{self.prefix}_kombu.undecodable.{queue}"
+
+    def cursors(self, queue: str) -> str:
+        """Hash: exchange -> how far the queue has read its stream of broadcasts."""
+        return f"{self.prefix}_kombu.cursors.{queue}"
 
     def unacked(self, queue: str) -> str:
         """Hash: delivery tag -> what was delivered. One for all queues, as kombu 5 has it."""
@@ -119,6 +130,18 @@ class Keys:
         """Set of the bindings that the rows of kombu 5 cannot express, as JSON."""
         return f"{self.prefix}_kombu.bound.{exchange}"
 
+    def stream(self, exchange: str) -> str:
+        """Stream: broadcasts that are kept for the queues of a fanout exchange."""
+        return f"{self.prefix}_kombu.stream.{exchange}"
+
+    def streamed(self, exchange: str) -> str:
+        """Counter of the broadcasts that the stream was given."""
+        return f"{self.prefix}_kombu.streamed.{exchange}"
+
+    def bell(self, exchange: str) -> str:
+        """The pub/sub channel that tells of a broadcast in the stream."""
+        return self._bell + exchange
+
     def channel(self, exchange: str, routing_key: str = "") -> str:
         """The pub/sub channel to publish on."""
         if routing_key and self._patterns:
@@ -127,10 +150,10 @@ class Keys:
 
     def pattern(self, exchange: str, binding_key: str = "") -> str:
         """The pattern to subscribe to for a binding key, whose ``#`` becomes ``*``."""
-        whole = _escape(self._fanout + exchange)
+        whole = escaped(self._fanout + exchange)
         if binding_key and self._patterns:
             words = binding_key.replace("#", "*").split("*")
-            return f"{whole}/{'*'.join(map(_escape, words))}"
+            return f"{whole}/{'*'.join(map(escaped, words))}"
         return whole
 
     def sources(self, kind: str, name: str) -> str:
@@ -143,13 +166,32 @@ class Keys:
         AMQP knows no binding keys of fanout exchanges: a plain one selects nothing. One with ``*`` or ``#`` does, as it
         always has on Redis.
         """
-        if binding_key == "#" or not ("*" in binding_key or "#" in binding_key):
-            return (
-                [self.pattern(exchange), self.pattern(exchange, "#")]
-                if self._patterns
-                else [self.pattern(exchange)]
-            )
-        return [self.pattern(exchange, binding_key)]
+        if self._words(binding_key) is not None:
+            return [self.pattern(exchange, binding_key)]
+        everything = [self.pattern(exchange)]
+        return [*everything, self.pattern(exchange, "#")] if self._patterns else everything
+
+    def selects(self, binding_key: str, routing_key: str) -> bool:
+        """Whether a broadcast is for this binding; the same as :meth:`patterns` says."""
+        words = self._words(binding_key)
+        if words is None:
+            return True
+        pattern = ".*".join(map(re.escape, words))
+        return bool(routing_key) and re.fullmatch(pattern, routing_key, re.DOTALL) is not None
+
+    def selector(self, binding_key: str) -> str | None:
+        """What :meth:`selects`, as a Lua pattern for a routing key that is not empty; None: everything."""
+        words = self._words(binding_key)
+        if words is None:
+            return None
+        return f"^{'.*'.join(_PUNCTUATION.sub(_PERCENT, word) for word in words)}$"
+
+    def _words(self, binding_key: str) -> list[str] | None:
+        """What is between the wildcards of a binding key that selects."""
+        plain = not ("*" in binding_key or "#" in binding_key)
+        if plain or binding_key == "#" or not self._patterns:
+            return None
+        return re.split(r"[*#]+", binding_key)
 
     # -- of a connection
 
@@ -162,7 +204,7 @@ class Keys:
         return f"{self.prefix}_kombu.private.{connection}"
 
 
-def _escape(text: str) -> str:
+def escaped(text: str) -> str:
     """``text`` so that as a part of a pattern it stands for itself."""
     return _SPECIAL.sub(r"\\\g<0>", text)
 

@@ -228,7 +228,7 @@ class Lifetimes(Routes):
         keys = self.keys
         about = load_queue(value) if value else QueueValue(False, False, False, {})
         lists = keys.levels(name, about.arguments.get("x-max-priority"))
-        others = [keys.delayed(name), keys.wake(name), keys.bytes(name)]
+        others = [keys.delayed(name), keys.wake(name), keys.bytes(name), keys.cursors(name)]
         if only[2]:
             others.append(keys.undecodable(name))
         touched = [keys.queues, keys.temporary, keys.exchanges, keys.binding_deadlines, keys.expiring]

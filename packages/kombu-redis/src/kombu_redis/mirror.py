@@ -210,17 +210,46 @@ class Mirror:
             self._forget_mine(("binding", exchange, to, key, frozen(arguments)))
             known = self._known.get(exchange)
             if known is not None:
-                kind, row = self._row(exchange, Binding(to, key, arguments))
-                (known.rows if kind == "row" else known.bound).discard(row.encode("utf-8", "surrogateescape"))
+                for kind, row in self._forms(exchange, Binding(to, key, arguments)):
+                    rows = known.rows if kind == "row" else known.bound
+                    rows.discard(row.encode("utf-8", "surrogateescape"))
                 self._note(known, None, known.size)
 
     def _row(self, exchange: str, binding: Binding) -> tuple[str, str]:
-        """How the binding is written: ("row", as kombu 5 does it) or ("bound", as JSON)."""
+        """How this connection writes the binding; see :meth:`_forms`."""
+        return self._forms(exchange, binding)[0]
+
+    def _forms(self, exchange: str, binding: Binding) -> list[tuple[str, str]]:
+        """How the binding may be written, by this connection first: ("row", as kombu 5 does it) or ("bound", as JSON).
+
+        Queues of a fanout exchange get what is published ("row"), have it put into them ("bound"), or read it from a
+        stream ("stream", in the same set as "bound"), as the program says that bound them.
+        """
         kind = self.state.exchanges[exchange].type if exchange in self.state.exchanges else "direct"
-        listed = kind == "fanout" and self.options.fanout == "queue"
-        if binding.to[0] == "exchange" or kind == "headers" or listed:
-            return "bound", binding.json()
-        return "row", binding.row(self.keys.sep, kind == "topic")
+        bound = "bound", binding.json()
+        if binding.to[0] == "exchange" or kind == "headers":
+            return [bound]
+        row = "row", binding.row(self.keys.sep, kind == "topic")
+        if kind != "fanout":
+            return [row]
+        stream = "stream", binding._replace(stream=True).json()
+        forms = {"pubsub": row, "queue": bound, "stream": stream}
+        ours = self.options.fanout
+        if ours == "stream" and not self._may_lag(binding.to[1]):
+            ours = "queue"
+        return [forms.pop(ours), *forms.values()]
+
+    def _may_lag(self, queue: str) -> bool:
+        """Whether nobody can tell that the queue gets its messages just when somebody wants them.
+
+        Limits, priorities and the end of their time have to be seen to while they wait.
+        """
+        spec = self.state.queues.get(queue)
+        if spec is None or not self._specs.get(queue):
+            return False
+        rules = spec.policy
+        letters = rules.message_ttl is not None and rules.dead_letter_exchange is not None
+        return not (rules.limits_length or letters or rules.max_priority)
 
     def _row_life(self, to: Destination) -> int:
         """Milliseconds that kombu 5 may forget the row after; 0 is never."""

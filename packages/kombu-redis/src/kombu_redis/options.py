@@ -34,7 +34,7 @@ _ELSEWHERE = frozenset(
 )
 
 _ORDERS = ("steps", "rabbitmq")
-_FANOUTS = ("pubsub", "queue")
+_FANOUTS = ("pubsub", "queue", "stream")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,8 @@ class Options:
     lease: float = 30
     priority_order: str = "steps"
     fanout: str = "pubsub"
+    fanout_length: int = 10_000
+    fanout_age: float = 3600
     max_deliveries: int | None = None
 
     @classmethod
@@ -189,6 +191,12 @@ def _count(value: Any) -> int:
     return number
 
 
+def _many(value: Any) -> int:
+    if not _count(value):
+        raise ValueError("expected a whole number, 1 or more")
+    return int(value)
+
+
 def _count_or_none(value: Any) -> int | None:
     return None if value is None else _count(value)
 
@@ -260,6 +268,7 @@ _READERS.update(
     queue_order_strategy=_cycle,
     priority_order=_one_of(_ORDERS),
     fanout=_one_of(_FANOUTS),
+    fanout_length=_many,
     socket_timeout=_optional(_seconds),
     socket_connect_timeout=_optional(_seconds),
     client_name=_optional(_name),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kombu_redis.resp import Argument
     from kombu_redis.scripts import Script
 
-__all__ = ("Check", "Limits", "Outlet", "Target", "bulk", "bulks")
+__all__ = ("Check", "Limits", "Outlet", "Stream", "Streams", "Target", "bulk", "bulks")
 
 
 #: What must be so for a route to hold: (kind, key, field, expected). Kind "h": the field of a hash has that value (""
@@ -54,6 +54,40 @@ def bulks(arguments: Sequence[Argument]) -> bytes:
     return packed[packed.index(b"\n") + 1 :]
 
 
+class Stream(NamedTuple):
+    """A stream of broadcasts to append to; see ``lua/broadcast.lua``."""
+
+    exchange: str
+    #: JSON list of the queues that do not read this broadcast, since they have it already; "" for none.
+    others: str = ""
+
+
+class Streams(NamedTuple):
+    """The streams that a message goes to, and what they have in common."""
+
+    streams: tuple[Stream, ...]
+    routing_key: str
+    step: int
+    #: Entries to keep, and milliseconds to keep them.
+    length: int
+    age: int
+
+    def keys(self, keys: Keys) -> list[Argument]:
+        """What push.lua touches."""
+        return [
+            key
+            for stream in self.streams
+            for key in (keys.stream(stream.exchange), keys.streamed(stream.exchange))
+        ]
+
+    def arguments(self, keys: Keys) -> list[Argument]:
+        """What it is told."""
+        found: list[Argument] = [len(self.streams), self.length, self.age, self.routing_key, self.step]
+        for exchange, others in self.streams:
+            found += (keys.bell(exchange), others)
+        return found
+
+
 class Outlet:
     """A route, ready for push.lua: everything but the payloads.
 
@@ -64,6 +98,7 @@ class Outlet:
         channel: pub/sub channel the message is published on as well.
         shared: all targets get the same payload; else each has its own, in the order of the targets.
         score: lease - visibility_timeout, in seconds.
+        streams: those the message is appended to.
     """
 
     __slots__ = ("_heads", "_one", "limited", "shared", "targets")
@@ -77,14 +112,18 @@ class Outlet:
         channel: str | None,
         shared: bool,
         score: float,
+        streams: Streams | None = None,
     ) -> None:
         self.targets = tuple(targets)
-        self.shared = shared or len(targets) < 2
+        self.shared = shared or len(targets) + bool(streams) < 2
         self.limited = any(target.limits for target in targets)
-        flags = ("l" if self.limited else "") + ("o" if self.shared else "")
+        flags = ("l" if self.limited else "") + ("o" if self.shared else "") + ("b" if streams else "")
         names: list[Argument] = [key for _, key, _, _ in checks]
         names.append(keys.expiring)
         about: list[Argument] = [part for kind, _, *rest in checks for part in (kind, *rest)]
+        if streams:
+            names += streams.keys(keys)
+            about += streams.arguments(keys)
         for target in targets:
             queue, level, limits = target
             names += (level, keys.wake(queue))
@@ -105,7 +144,7 @@ class Outlet:
         before = [*names, len(checks), len(targets)]
         after = [channel or "", score, *about]
         heads = {more: (push, len(names), [*before, flags + more, *after]) for more in ("", "s")}
-        if len(targets) == 1 and not self.limited and not channel:
+        if len(targets) == 1 and not (self.limited or channel or streams):
             names[len(checks) :] = [targets[0].level, keys.wake(targets[0].queue)]
             heads[""] = (plain, len(names), [*names, len(checks), *about[: 3 * len(checks)]])
         #: By flag: the script, and of its arguments how many are keys, how many are the same each time, and those.
@@ -124,7 +163,8 @@ class Outlet:
         """The call for these payloads.
 
         Arguments:
-            payloads: for each message one, or as many as there are targets unless they are shared.
+            payloads: for each message one, or as many as there are targets unless they are shared, and then one for
+                all streams.
             stamps: for each payload when it expires, in seconds since the epoch.
             lease: prefix of the tags of what has to give way, unique to this call.
         """

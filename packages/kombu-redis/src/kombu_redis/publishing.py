@@ -17,6 +17,7 @@ from kombu.exceptions import (
 from kombu.log import get_logger
 from kombu.transport.virtual import envelope as wire
 from kombu.transport.virtual import policy
+from kombu.transport.virtual.policy import PLAIN
 from kombu.utils import json
 
 from .envelope import LEASE, Lease, Verbatim, envelope_of, write_payload
@@ -59,7 +60,7 @@ class Way:
         #: Whether a queue on it gives its messages a time to live.
         self.stamps = any(rules.message_ttl is not None for _, rules in route.queues)
         #: Every message is one payload, unless it says more of itself.
-        self.plain = not self.stamps and len(route.queues) < 2
+        self.plain = not self.stamps and len(route.queues) + bool(route.streams) < 2
         self.outlets: dict[int | None, Outlet] = {}
         #: Ends of payloads up to the delivery tag, by what they say.
         self.tails: dict[tuple[Any, ...], bytes] = {}
@@ -172,6 +173,11 @@ class PublishVerbs(SettleVerbs):
         route = way.route
         properties = message["properties"]
         store = self.connection.store
+        if route.streams:
+            message["properties"] = message.pop("properties")  # the last: see lua/pull.lua
+        if delay is not None and route.streams:
+            route = self.connection.directory.to_queues(route, way.info)
+            way = Way(route, **way.info)
         outlet = self._outlet(way, properties.get("priority"))
         if delay is not None and not outlet.targets and route.fanout_channel is not None:
             raise UnsupportedCapability(
@@ -185,7 +191,8 @@ class PublishVerbs(SettleVerbs):
                 self.connection.server.call("PUBLISH", channel, payload)
             if one:
                 anywhere = outlet.targets or route.fanout_channel is not None
-                return store.push(outlet, (payload,) if anywhere else ())
+                stamp = self._expiry("", properties, PLAIN, time()) if route.streams else None
+                return store.push(outlet, (payload,) if anywhere else (), None if stamp is None else (stamp,))
         self._seal(message, way.info)
         now = time()
         payloads, stamps = self._copies(route, message, now if delay is None else now + delay)
@@ -208,6 +215,9 @@ class PublishVerbs(SettleVerbs):
                 properties["expires_at"] = when
             payloads.append(write_payload(letter))
             stamps.append(when)
+        if route.streams:
+            payloads.append(write_payload(message))
+            stamps.append(self._expiry("", message["properties"], PLAIN, ready))
         return payloads, stamps
 
     def _expiry(
@@ -231,7 +241,12 @@ class PublishVerbs(SettleVerbs):
                 Target(name, keys.level(name, keys.step(priority, rules.max_priority)), _limits(rules))
                 for name, rules in route.queues
             ]
-            outlet = self.connection.store.outlet(targets, route.checks, route.fanout_channel)
+            outlet = self.connection.store.outlet(
+                targets,
+                route.checks,
+                route.fanout_channel,
+                streams=self._streams(route.streams, way.info["routing_key"], priority),
+            )
             way.outlets[priority] = outlet
         return outlet
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kombu.exceptions import NotFound
 from kombu.transport.virtual.policy import PLAIN
+from kombu.utils import json
 
 from .mirror import FOREIGN_AGE, MEMO_LIMIT, Known, Mirror
+from .outlet import Stream
 from .rows import Binding, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from kombu.transport.virtual.policy import QueuePolicy
     from kombu.transport.virtual.routing import ExchangeSpec
@@ -40,6 +42,8 @@ class Route(NamedTuple):
     more_channels: tuple[str, ...] = ()
     #: When it must not be used any more, by the monotonic clock.
     stale_at: float | None = None
+    #: Streams of fanout exchanges on its way that a queue reads it from.
+    streams: tuple[Stream, ...] = ()
 
 
 class Routes(Mirror):
@@ -76,13 +80,40 @@ class Routes(Mirror):
             checks.append(("h", self.keys.queues, name, self._specs[name]))
         channels = [self.keys.channel(name, key) for name in fanouts]
         found = Route(
-            tuple(targets), tuple(checks), channels[0] if channels else None, tuple(channels[1:]), stale_at
+            tuple(targets),
+            tuple(checks),
+            channels[0] if channels else None,
+            tuple(channels[1:]),
+            stale_at,
+            self._streams(fanouts, key, set(queues)),
         )
         if self._memo_of is not self.state.routes or len(self._memo) >= MEMO_LIMIT:
             self._memo, self._memo_of = {}, self.state.routes
         if pure:
             self._memo[exchange, key] = found
         return found
+
+    def _streams(self, fanouts: Iterable[str], key: str, reached: set[str]) -> tuple[Stream, ...]:
+        """The streams that queues read a message from; none reads it that has it already."""
+        found = []
+        for name in fanouts:
+            readers = self.readers(name, key)
+            if readers - reached:
+                twice = sorted(readers & reached)
+                found.append(Stream(name, json.dumps(twice) if twice else ""))
+            reached |= readers
+        return tuple(found)
+
+    def readers(self, exchange: str, key: str) -> set[str]:
+        """The queues that read a message from the exchange's stream."""
+        bound = self._bound(exchange)
+        return {each.to[1] for each in bound if each.stream and self.keys.selects(each.key, key)}
+
+    def _bound(self, exchange: str) -> Iterator[Binding]:
+        for row in self._known[exchange].bound:
+            binding = Binding.from_json(text(row))
+            if binding is not None:
+                yield binding
 
     def _walk(
         self, start: str, key: str, headers: Mapping[str, Any]
@@ -125,9 +156,8 @@ class Routes(Mirror):
     ) -> list[Destination]:
         if spec.type != "fanout":
             return spec.table.match(key, headers)
-        # Broadcasts by pub/sub reach their queues without us: only what is in `bound` gets a copy.
-        bound = (Binding.from_json(text(row)) for row in self._known[name].bound)
-        return list({binding.to: None for binding in bound if binding is not None})
+        # Broadcasts by pub/sub or stream reach their queues without us.
+        return list({binding.to: None for binding in self._bound(name) if not binding.stream})
 
     def _fresh(self, name: str) -> tuple[ExchangeSpec | None, Known]:
         known = self._known.get(name)

@@ -116,6 +116,8 @@ class Binding(NamedTuple):
     to: Destination
     key: str
     arguments: Mapping[str, Any]
+    #: Broadcasts are kept in the exchange's stream, and the queue reads that.
+    stream: bool = False
 
     def row(self, sep: str, topic: bool) -> str:
         """As kombu 5 writes it: a topic's key also as a regular expression. Arguments have no place in it."""
@@ -129,20 +131,20 @@ class Binding(NamedTuple):
 
     def json(self) -> str:
         """As JSON, for what kombu 5 has no rows for."""
-        return _dump([*self.to, self.key, dict(self.arguments)])
+        return _dump([*self.to, self.key, dict(self.arguments), *(["stream"] if self.stream else [])])
 
     @classmethod
     def from_json(cls, row: str) -> Binding | None:
         """Read it; None when it is something else."""
         try:
-            kind, name, key, arguments = json.loads(row)
-            return cls((str(kind), str(name)), str(key), dict(arguments))
+            kind, name, key, arguments, *more = json.loads(row)
+            return cls((str(kind), str(name)), str(key), dict(arguments), more == ["stream"])
         except (TypeError, ValueError):
             return None
 
 
 class Source(NamedTuple):
-    """Where a destination is bound: exchange, kind of row (``row`` or ``bound``) and the row."""
+    """Where a destination is bound: exchange, kind of row (``row``, ``bound`` or ``stream``) and the row."""
 
     exchange: str
     kind: str

@@ -176,7 +176,7 @@ class Session:
                 return True
         finally:
             lock.release()
-        return wait_readable(wire.sock.fileno(), timeout)
+        return bool(wait_readable(timeout, wire.sock.fileno()))
 
     # -- letting go
 

@@ -14,8 +14,10 @@ from kombu.transport import virtual
 from kombu.transport.virtual import envelope as wire
 from kombu.transport.virtual import policy
 from kombu.transport.virtual.policy import PLAIN
+from kombu.utils import json
 
 from .envelope import LEASE, RAW, payload_of, write_payload
+from .outlet import Streams
 from .store import Move
 
 if TYPE_CHECKING:
@@ -24,11 +26,18 @@ if TYPE_CHECKING:
     from kombu.transport.virtual.ledger import Subscription
     from kombu.transport.virtual.policy import QueuePolicy
 
+    from .outlet import Stream
     from .transport import Transport
 
 __all__ = ("QoS", "SettleVerbs")
 
 logger = get_logger(__name__)
+
+
+def properties_last(message: dict[str, Any]) -> dict[str, Any]:
+    """The same envelope so that its payload ends with the properties, as ``lua/pull.lua`` stamps them."""
+    rest = {name: value for name, value in message.items() if name != "properties"}
+    return {**rest, "properties": message["properties"]}
 
 
 class QoS(virtual.QoS):
@@ -189,7 +198,7 @@ class SettleVerbs(virtual.Channel):
         if dead is None:
             return
         exchange, routing_key, letter = dead
-        names, _ = self._route_letter(exchange, routing_key, letter)
+        names, *_ = self._route_letter(exchange, routing_key, letter)
         if any(policy.goes_in_circles(letter, name) for name in names):
             logger.warning("Dead letter (%s) of queue %r is dropped: it would go in circles", reason, queue)
             return
@@ -208,7 +217,7 @@ class SettleVerbs(virtual.Channel):
         if dead is None:
             return
         exchange, routing_key, letter = dead
-        names, channels = self._route_letter(exchange, routing_key, letter)
+        names, channels, streams = self._route_letter(exchange, routing_key, letter)
         names = [name for name in names if reason == "rejected" or not policy.goes_in_circles(letter, name)]
         if not names and not channels:
             logger.warning(
@@ -222,8 +231,21 @@ class SettleVerbs(virtual.Channel):
         self._seal(letter, {"exchange": exchange, "routing_key": routing_key})
         for channel in channels:
             self.connection.server.call("PUBLISH", channel, write_payload(letter))
+        if reason != "rejected":
+            streams = tuple(self._not_in_circles(stream, routing_key, letter) for stream in streams)
+        if streams:
+            store, priority = self.connection.store, letter["properties"].get("priority")
+            outlet = store.outlet((), streams=self._streams(streams, routing_key, priority))
+            store.push(outlet, (write_payload(properties_last(letter)),))
         for name in names:
             yield self._letter_to(name, wire.another(letter), now)
+
+    def _not_in_circles(self, stream: Stream, routing_key: str, letter: dict[str, Any]) -> Stream:
+        """The stream, not to be read by queues that the letter comes from."""
+        readers = self.connection.directory.readers(stream.exchange, routing_key)
+        others = [name for name in sorted(readers) if policy.goes_in_circles(letter, name)]
+        known = json.loads(stream.others) if stream.others else []
+        return stream._replace(others=json.dumps([*known, *others]) if known or others else "")
 
     def _letter_to(self, queue: str, letter: dict[str, Any], now: float) -> Move:
         spec = self.state.queues.get(queue)
@@ -239,18 +261,26 @@ class SettleVerbs(virtual.Channel):
 
     def _route_letter(
         self, exchange: str, routing_key: str, letter: dict[str, Any]
-    ) -> tuple[list[str], list[str]]:
-        """The queues for a dead letter, and pub/sub channels; asked of the server, since nothing checks it later."""
+    ) -> tuple[list[str], list[str], tuple[Stream, ...]]:
+        """The queues for a dead letter, pub/sub channels and streams; asked of the server: nothing checks it later."""
         directory = self.connection.directory
         try:
             directory.load_exchange(exchange)
             route = directory.route(exchange, routing_key, letter["headers"])
         except NotFound:
-            return [], []
+            return [], [], ()
         names = [name for name, _ in route.queues]
         directory.load_queue(*names)
         channels = [] if route.fanout_channel is None else [route.fanout_channel, *route.more_channels]
-        return names, channels
+        return names, channels, route.streams
+
+    def _streams(self, streams: tuple[Stream, ...], routing_key: str, priority: int | None) -> Streams | None:
+        """What the server is to know of these streams."""
+        options = self.connection.options
+        if not streams:
+            return None
+        step = self.connection.keys.step(priority)
+        return Streams(streams, routing_key, step, options.fanout_length, int(1000 * options.fanout_age))
 
     def _set_aside(self, queue: str, message: dict[str, Any]) -> None:
         """Keep what nobody can make use of, byte by byte, where a person finds it."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .calls import TRY, Calls, script
 from .claiming import Claimed, Claims, Source, header_of
 from .moving import Due, Move, Moves
-from .outlet import Check, Limits, Outlet, Target
+from .outlet import Check, Limits, Outlet, Streams, Target
 from .replies import Leased, Run, Unreadable
 from .resp import pack
 
@@ -83,11 +83,12 @@ class Store(Claims, Moves, Calls):
         channel: str | None = None,
         *,
         shared: bool = False,
+        streams: Streams | None = None,
     ) -> Outlet:
         """A route to push to; worth keeping."""
-        push = script("push", "common", "checks")
+        push = script("push", "common", "checks", "broadcast")
         plain = script("push_plain", "checks")
-        return Outlet((push, plain), self._keys, targets, checks, channel, shared, self._score)
+        return Outlet((push, plain), self._keys, targets, checks, channel, shared, self._score, streams)
 
     def push(
         self, outlet: Outlet, payloads: Sequence[bytes], stamps: Sequence[float | None] | None = None

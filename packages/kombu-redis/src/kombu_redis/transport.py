@@ -28,6 +28,7 @@ from .holding import Holding
 from .keeper import Keeper
 from .keys import Keys
 from .options import Options
+from .pulling import Pulls
 from .store import Source, Store
 from .sweep import Sweep
 from .waiting import Waiter
@@ -99,6 +100,7 @@ class Transport(Holding):
         #: The order of the queues, unless they take turns.
         self._cycle = None if strategy == "round_robin" else cycle_by_name(strategy)()
         self.broadcasts = Broadcasts(self)
+        self.pulls = Pulls(self)
         self.waiter = Waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
         self.sweep = Sweep(self)
@@ -289,6 +291,7 @@ class Transport(Holding):
         for _ in range(TRIES):
             sources = tuple(self.source(queue) for queue, _ in wants)
             with self.lock:
+                self.pulls.precede(wants)
                 first = self.number
                 # A claim that fails may have been carried out: a tag must never stand for two messages.
                 self.number += MOST
@@ -297,6 +300,9 @@ class Transport(Holding):
                 )
                 self.number = claimed.next
             self.enter(claimed, found)
+            nothing = not (claimed.messages or claimed.unreadable or claimed.stale)
+            if nothing and self.pulls.again():
+                continue
             if not claimed.stale:
                 break
             gone = self.directory.revalidate(claimed.stale)

@@ -9,13 +9,13 @@ That is also how messages of producers that know nothing of tokens (kombu 5) are
 from __future__ import annotations
 
 import os
-import select
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .errors import NoReply
 from .resp import pack
+from .wire import wait_readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,11 +98,8 @@ class Waiter:
         Raises:
             ConnectionError: the server owes an answer for too long.
         """
-        poll = select.poll()
-        for fileno in self.filenos():
-            poll.register(fileno, select.POLLIN)
         longest = LOOK_AGAIN if timeout is None else min(timeout, LOOK_AGAIN)
-        ready = [fileno for fileno, _ in poll.poll(max(longest, 0) * 1000)]
+        ready = wait_readable(max(longest, 0), *self.filenos())
         if not ready:
             self.check()
         return ready
@@ -168,8 +165,7 @@ class Waiter:
 
 
 def _drain(fileno: int) -> None:
-    try:
-        while len(os.read(fileno, 4096)) == 4096:
-            pass
+    try:  # (once: what is left wakes it again, and eventlet's read waits where there is nothing)
+        os.read(fileno, 1 << 16)
     except BlockingIOError:
         pass

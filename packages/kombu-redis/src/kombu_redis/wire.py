@@ -125,10 +125,12 @@ class ContextConnection(redis.Connection):
             raise
 
 
-def wait_readable(fileno: int, seconds: float | None) -> bool:
-    """Whether a descriptor can be read, or the connection has ended, within ``seconds``; None waits for ever."""
-    if hasattr(select, "poll"):
+def wait_readable(seconds: float | None, *filenos: int) -> list[int]:
+    """The descriptors that can be read, or whose connection has ended, within ``seconds``; None waits for ever."""
+    if hasattr(select, "poll"):  # (eventlet takes it away)
         poll = select.poll()
-        poll.register(fileno, select.POLLIN)
-        return bool(poll.poll(None if seconds is None else max(0, int(seconds * 1000 + 0.999))))
-    return bool(select.select([fileno], [], [], seconds)[0])
+        for fileno in filenos:
+            poll.register(fileno, select.POLLIN)
+        ready = poll.poll(None if seconds is None else max(0, int(seconds * 1000 + 0.999)))
+        return [fileno for fileno, _ in ready]
+    return select.select(filenos, [], [], seconds)[0]

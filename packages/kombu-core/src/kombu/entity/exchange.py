@@ -11,6 +11,8 @@ from kombu.entity.declaring import forget
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from typing_extensions import Self
+
     from kombu.entity.queue import Queue
 
 __all__ = ("Exchange", "binding", "maybe_delivery_mode", "name_of", "pretty_bindings")
@@ -96,6 +98,14 @@ class Exchange(MaybeChannelBound):
         self.name = name or self.name
         self.type = type or self.type
         self.maybe_bind(channel)
+
+    def __copy__(self) -> Self:
+        """Not bound; by its attributes, since a pool's producers copy their exchange for each message."""
+        copied = self.__class__.__new__(self.__class__)
+        copied.__dict__.update(self.__dict__)
+        copied.__dict__.pop("_channel", None)
+        copied.__dict__.pop("_is_bound", None)
+        return copied
 
     def __hash__(self) -> int:
         return hash(("E", self.name))

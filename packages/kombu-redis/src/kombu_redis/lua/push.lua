@@ -1,13 +1,13 @@
 -- Append messages to queues, provided that the topology is what the client routed them by.
 --
--- KEYS: those of the checks (see checks.lua); the sorted set of expiring queues; then for each target its level and
---   wake, and if it is limited: unacked, unacked_index, bytes, all its levels in the order of delivery.
+-- KEYS: those of the checks (see checks.lua); the sorted set of expiring queues; with flag "b" those of streams (see
+--   broadcast.lua); then for each target its level and wake, and if it is limited: unacked, unacked_index, bytes, all its levels in the order of delivery.
 -- ARGV: number of checks, of targets, flags, channel to publish on (""), score of the index against the present
---   (lease - visibility_timeout); the checks; for each target: queue, number of levels (0: not limited), and if it
+--   (lease - visibility_timeout); the checks; with flag "b" what broadcast.lua says of streams; for each target: queue, number of levels (0: not limited), and if it
 --   is limited: greatest length (""), most bytes (""), "1" if it refuses what is too much, "1" if what is dropped is
 --   to become a dead letter; then with flag "l" (some target is limited) the prefix of tags for what is dropped; then
---   for each message as many payloads as there are targets, with flag "o" just one for all of them; with flag "s" each
---   payload has the time before it when it expires ("" for never).
+--   for each message as many payloads as there are targets, and one more for streams, with flag "o" just one for all of
+--   them; with flag "s" each payload has the time before it when it expires ("" for never).
 --
 -- Promises: with a check that does not hold nothing is done. Otherwise each message is in all its queues, but for those
 -- that refused it, and published. What had to give way is leased to the caller, who makes dead letters of it; when he
@@ -21,7 +21,8 @@ local checks, targets, flags = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local failed = failed_check(checks, 6)
 if failed then return -failed end
 
-local key, at = checks + 2, 6 + 3 * checks
+local key, at, streams = checks + 2, 6 + 3 * checks, nil
+if string.find(flags, 'b', 1, true) then streams, key, at = streams_at(key, at) end
 local about, limited = {}, false
 for target = 1, targets do
   local count = tonumber(ARGV[at + 1])
@@ -92,10 +93,10 @@ end
 
 local stamped, each = string.find(flags, 's', 1, true), not string.find(flags, 'o', 1, true)
 local width = stamped and 2 or 1
-local per_message = (each and targets or 1) * width
+local per_message = (each and targets + (streams and 1 or 0) or 1) * width
 local messages = per_message == 0 and 0 or (#ARGV + 1 - at) / per_message
 
-if messages > 1 and not stamped and not limited and targets == 1 then
+if messages > 1 and not stamped and not limited and targets == 1 and not streams then
   for start = at, #ARGV, 1000 do
     redis.call('LPUSH', about[1].level, unpack(ARGV, start, math.min(start + 999, #ARGV)))
   end
@@ -121,6 +122,12 @@ end
 if ARGV[4] ~= '' then
   for message = 1, messages do
     redis.call('PUBLISH', ARGV[4], ARGV[at + (message - 1) * per_message + width - 1])
+  end
+end
+if streams then
+  for message = 1, messages do
+    local last = at + message * per_message - 1
+    broadcast(streams, ARGV[last], stamped and ARGV[last - 1] or '')
   end
 end
 

@@ -46,3 +46,22 @@ local function remove_row(exchanges, deadlines, binding, permanent, bound, excha
   end
   return removed, bump(exchanges, exchange, '', binding, before)
 end
+
+-- A queue's bindings to streams have changed: its declaration tells, so that whoever consumes from it reads them again.
+local function note_streams(queues, queue)
+  local value = redis.call('HGET', queues, queue)
+  if not value then return end
+  local head, number = string.match(value, '^(.*), "streams": (%d+)}$')
+  local mark = string.format(', "streams": %d}', (number or 0) + 1)
+  redis.call('HSET', queues, queue, (head or string.sub(value, 1, -2)) .. mark)
+end
+
+-- A queue has lost a binding to a stream; with the last one to that exchange it forgets how far it has read.
+local function leave_stream(queues, sources, cursors, queue, exchange)
+  note_streams(queues, queue)
+  for _, source in ipairs(redis.call('SMEMBERS', sources)) do
+    local about = cjson.decode(source)
+    if about[1] == exchange and about[2] == 'stream' then return end
+  end
+  redis.call('HDEL', cursors, exchange)
+end
