@@ -25,3 +25,17 @@ settings.load_profile("kombu")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--celery", action="store_true", help="all of Celery's suite, also what is slow or unsteady")
     parser.addoption("--green", action="store_true", help="gevent and eventlet with sqs:// too, and a blocked RabbitMQ")
+    parser.addoption("--clients", action="store_true", help="all of the suites of Nameko and oslo.messaging")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "clients: runs with --clients only; others of its suite run with every run")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--clients"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("clients")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("Fleet", "Process")
+__all__ = ("Fleet", "Process", "Speaker", "bare")
 
 PROGRAM = Path(__file__).with_name("member.py")
 
@@ -23,19 +23,22 @@ PROGRAM = Path(__file__).with_name("member.py")
 PATIENCE = 20.0
 
 
-class Process:
-    """A member as seen from outside; ``events`` are what it said, in order."""
+def bare() -> dict[str, str]:
+    """The environment variables without those that change what Python imports."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
-    def __init__(self, url: str, options: dict[str, Any], python: str | None = None) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        if python is None:  # (this kombu may be there by sys.path alone)
-            environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+
+class Speaker:
+    """A process that writes what happens as lines of JSON; ``events`` are what it said, in order.
+
+    Its standard input ends when this process does, and so should it.
+    """
+
+    def __init__(
+        self, command: list[str], environment: dict[str, str] | None = None, cwd: str | Path = "/"
+    ) -> None:
         self._process = subprocess.Popen(
-            [python or sys.executable, str(PROGRAM), json.dumps({"url": url, "options": options})],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            cwd="/",
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment or bare(), cwd=cwd
         )
         assert self._process.stdin and self._process.stdout
         self._in, self._out = self._process.stdin, self._process.stdout
@@ -54,30 +57,6 @@ class Process:
         """The values of all events of that kind: ``all("got")`` are the bodies received."""
         return [event[kind] for event in self.events if kind in event]
 
-    # -- telling it what to do
-
-    def tell(self, do: str, **arguments: Any) -> Process:
-        """Let it do something for ever (or until it is killed): nothing can be asked of it afterwards."""
-        return self._write({"do": do, "last": True, **arguments})
-
-    def ask(self, do: str, **arguments: Any) -> list[dict[str, Any]]:
-        """Let it do something, and wait for it; the events meanwhile."""
-        self._write({"do": do, **arguments})
-        known, before = len(self.events), len(self.all("done"))
-        self.wait(lambda: len(self.all("done")) > before, f"{do} is done")
-        return self.events[known:]
-
-    def consume(self, *queues: str | dict[str, Any], **options: Any) -> Process:
-        """Consume for ever, of queues by name or as :func:`tests.support.member.entity` takes them."""
-        specs = [queue if isinstance(queue, dict) else {"name": queue} for queue in queues]
-        self.tell("consume", queues=specs, **options)
-        return self.wait(lambda: self.all("consuming"), "it consumes")
-
-    def _write(self, command: dict[str, Any]) -> Process:
-        self._in.write(json.dumps(command).encode() + b"\n")
-        self._in.flush()
-        return self
-
     # -- hearing from it
 
     def read(self) -> None:
@@ -92,7 +71,7 @@ class Process:
             *lines, self._rest = (self._rest + chunk).split(b"\n")
             self.events.extend(map(json.loads, lines))
 
-    def wait(self, happened: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Process:
+    def wait(self, happened: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
         """Read until ``happened``; fail when it does not, or when the process ends."""
         deadline = monotonic() + seconds
         self.read()
@@ -119,12 +98,16 @@ class Process:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def kill(self) -> Process:
+    def kill(self) -> Any:
         """SIGKILL."""
         self.signal(signal.SIGKILL)
-        self._process.wait(PATIENCE)
+        self.ended()
         self.read()
         return self
+
+    def ended(self, seconds: float = PATIENCE) -> int:
+        """Wait until it has ended; its status."""
+        return self._process.wait(seconds)
 
     def signal(self, signum: int) -> None:
         if self.alive():
@@ -152,16 +135,57 @@ class Process:
         return sum(link.startswith("socket:") for link in links)
 
 
+class Process(Speaker):
+    """A member as seen from outside: it does what it is told.
+
+    Arguments:
+        python: the interpreter of another environment.
+        program: another program than :mod:`tests.support.member` that takes its commands in the same way.
+    """
+
+    def __init__(
+        self, url: str, options: dict[str, Any], python: str | None = None, program: Path = PROGRAM
+    ) -> None:
+        environment = bare()
+        if python is None:  # (this kombu may be there by sys.path alone)
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        start = json.dumps({"url": url, "options": options})
+        super().__init__([python or sys.executable, str(program), start], environment)
+
+    def tell(self, do: str, **arguments: Any) -> Process:
+        """Let it do something for ever (or until it is killed): nothing can be asked of it afterwards."""
+        return self._write({"do": do, "last": True, **arguments})
+
+    def ask(self, do: str, patience: float = PATIENCE, **arguments: Any) -> list[dict[str, Any]]:
+        """Let it do something, and wait for it; the events meanwhile."""
+        self._write({"do": do, **arguments})
+        known, before = len(self.events), len(self.all("done"))
+        self.wait(lambda: len(self.all("done")) > before, f"{do} is done", patience)
+        return self.events[known:]
+
+    def consume(self, *queues: str | dict[str, Any], **options: Any) -> Process:
+        """Consume for ever, of queues by name or as :func:`tests.support.member.entity` takes them."""
+        specs = [queue if isinstance(queue, dict) else {"name": queue} for queue in queues]
+        self.tell("consume", queues=specs, **options)
+        return self.wait(lambda: self.all("consuming"), "it consumes")
+
+    def _write(self, command: dict[str, Any]) -> Process:
+        self._in.write(json.dumps(command).encode() + b"\n")
+        self._in.flush()
+        return self
+
+
 class Fleet:
     """Starts members, and ends them all.
 
     Arguments:
         url: the broker that members use unless told otherwise.
+        program: what members run, and ``python`` the interpreter unless told otherwise.
         options: ``transport_options`` of every member.
     """
 
-    def __init__(self, url: str, **options: Any) -> None:
-        self.url, self.options = url, options
+    def __init__(self, url: str, program: Path = PROGRAM, python: str | None = None, **options: Any) -> None:
+        self.url, self.program, self.python, self.options = url, program, python, options
         self.members: list[Process] = []
 
     def start(self, python: str | None = None, url: str | None = None, **options: Any) -> Process:
@@ -172,7 +196,7 @@ class Fleet:
 
     def launch(self, python: str | None = None, url: str | None = None, **options: Any) -> Process:
         """The same without waiting."""
-        self.members.append(Process(url or self.url, self.options | options, python))
+        self.members.append(Process(url or self.url, self.options | options, python or self.python, self.program))
         return self.members[-1]
 
     def read(self) -> None:

@@ -1,62 +1,29 @@
 """An environment with kombu 5.7.0, for processes of a mixed fleet.
 
-It is made with pip at its first use, in ``var/old-kombu``, and used again; ``KOMBU_OLD_PYTHON`` names the
-interpreter of another one. Where it cannot be made (no package index), tests that need it are skipped; where ``CI``
-is set they fail.
+It is in ``var/old-kombu``; ``KOMBU_OLD_PYTHON`` names the interpreter of another one.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.support.environments import environment, needed, run
+
 VERSION = "5.7.0"
-PLACE = Path(__file__).parents[2] / "var" / "old-kombu"
 
-CHECK = f"import kombu, redis, sys; sys.exit(kombu.__version__ != {VERSION!r})"
+#: What is installed; with the libraries of optional serializers and compressions.
+REQUIREMENTS = [f"kombu[redis,msgpack,yaml]=={VERSION}", "brotli"]
 
-
-class CannotBeMade(Exception):
-    """There is no such environment; the text says why."""
-
-
-def _run(*command: str | Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd="/", check=False)
-    if done.returncode:
-        last = (done.stderr.strip() or "it does not say why").splitlines()[-1]
-        raise CannotBeMade(f"{' '.join(map(str, command))}: {last}")
-
-
-def environment() -> str:
-    """Its interpreter, made when there is none yet."""
-    if named := os.environ.get("KOMBU_OLD_PYTHON"):
-        _run(named, "-c", CHECK)
-        return named
-    python, ready = PLACE / "bin" / "python", PLACE / "ready"
-    PLACE.parent.mkdir(exist_ok=True)
-    with PLACE.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists() or not python.exists():
-            _run(sys.executable, "-m", "venv", "--clear", PLACE)
-            pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--prefer-binary")
-            _run(*pip, f"kombu[redis]=={VERSION}")
-            _run(python, "-c", CHECK)
-            ready.touch()
-    return str(python)
+CHECK = f"import brotli, kombu, msgpack, redis, sys, yaml; sys.exit(kombu.__version__ != {VERSION!r})"
 
 
 @pytest.fixture(scope="session")
 def old_kombu() -> str:
     """The interpreter of an environment with kombu 5.7.0 and redis-py."""
-    try:
-        return environment()
-    except CannotBeMade as exc:
-        if os.environ.get("CI"):
-            pytest.fail(f"no kombu {VERSION}: {exc}")
-        pytest.skip(f"no kombu {VERSION}: {exc}")
+    with needed(f"kombu {VERSION}"):
+        if named := os.environ.get("KOMBU_OLD_PYTHON"):
+            run(named, "-c", CHECK)
+            return named
+        return environment("old-kombu", REQUIREMENTS, check=CHECK)

@@ -98,3 +98,19 @@ def test_writing_has_its_own_time_while_another_thread_reads(pair: Pair) -> None
     assert monotonic() - began < 5
     reader.join(5)
     assert raised == [error.value]
+
+
+@pytest.mark.parametrize("seconds", [60, None, 0])
+def test_a_program_that_sets_the_timeout_of_the_socket_changes_no_wait(pair: Pair, seconds: float | None) -> None:
+    # Given a read before, of the same time, and a program that sets the driver's socket as oslo.messaging does
+    ours, peer = pair
+    assert ours.receive(0.2) is None
+    ours.sock.settimeout(seconds)
+    # Then reading still ends after its own time and not before, and writing never blocks
+    began = monotonic()
+    assert ours.receive(0.2) is None
+    assert 0.2 <= monotonic() - began < 5
+    ours.sock.settimeout(seconds)
+    with pytest.raises(NoReply):
+        for _ in range(1000):
+            ours.write(bytes(1 << 20))

@@ -96,6 +96,16 @@ def test_heartbeats_beside_traffic(broker: RabbitMQ, authority: Authority) -> No
             connection.drain_events(timeout=5)
 
 
+def test_a_program_that_sets_the_timeout_of_the_socket(broker: RabbitMQ, authority: Authority) -> None:
+    with Connection(f"amqps://localhost:{broker.tls_port}", ssl={"ca_certs": authority.cafile}) as connection:
+        channel = connection.default_channel
+        channel.connection.sock.settimeout(60)
+        began = monotonic()
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.1)
+        assert monotonic() - began < 10
+
+
 def test_the_authority_is_unknown(broker: RabbitMQ) -> None:
     with pytest.raises(ssl.SSLCertVerificationError) as caught:
         Connection(f"amqps://localhost:{broker.tls_port}").connect()

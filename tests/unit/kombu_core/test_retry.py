@@ -75,7 +75,6 @@ def test_a_policy_is_a_mapping_of_keywords():
         ),
         ({"zzz": 3}, TypeError, r"'zzz' is not a retry option \(they are errback, interval_max"),
         ({"interval_start": -1}, ValueError, "interval_start must not be negative: -1"),
-        ({"max_retries": -1}, ValueError, "max_retries must not be negative: -1"),
         ({"timeout": -1}, ValueError, "timeout must not be negative: -1"),
         ({"jitter": 2}, ValueError, "jitter is a part of the pause, 0 to 1: 2"),
     ],

@@ -3,7 +3,8 @@
 Writing tries first and waits when the kernel takes no more. It is for one thread at a time (``write_lock``), so
 heartbeats go out between frames and never inside of one. Reading waits with the socket's own timeout, which is
 Python's and costs nothing while it stays the same; the descriptor itself never blocks. With TLS, whose object would be
-held while it waits, reading tries first as well.
+held while it waits, reading tries first as well. A program may set the socket's timeout too (oslo.messaging does before
+each publish): that changes no wait, because it is set back before the next one.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class Socket(_AbstractTransport):
         # waits for as long as it takes.)
         self._direct = tls is None and os.name == "posix" and detect_environment() != "eventlet"
         self._timeout = 0.0
+        # What the socket makes of it (in nanoseconds).
+        self._set = 0.0
         # OpenSSL's object is for one thread at a time; reading and writing only ever hold this for a moment.
         self._io_lock = Lock()
         #: What to raise in place of "connection lost": set by who shuts the socket down and knows why.
@@ -129,9 +132,10 @@ class Socket(_AbstractTransport):
         limit = LONGEST if seconds is None else seconds
         try:
             if self._direct:
-                if limit != self._timeout:
+                if limit != self._timeout or sock.gettimeout() != self._set:
                     self._timeout = min(max(limit, 0.0), LONGEST)
                     sock.settimeout(self._timeout)
+                    self._set = sock.gettimeout()
                 chunk: bytes = sock.recv(CHUNK)
             else:
                 chunk = self._try_receive(sock, limit)
@@ -150,6 +154,8 @@ class Socket(_AbstractTransport):
         while True:
             try:
                 with self._io_lock:
+                    if sock.gettimeout() != 0:
+                        sock.setblocking(False)
                     return sock.recv(CHUNK)  # type: ignore[no-any-return]
             except _AGAIN as exc:
                 left = until - monotonic()
@@ -192,8 +198,12 @@ class Socket(_AbstractTransport):
             self._raise_lost(None)
         try:
             if self._direct:
+                if sock.gettimeout() is None:
+                    os.set_blocking(sock.fileno(), False)
                 return os.write(sock.fileno(), data)
             with self._io_lock:
+                if sock.gettimeout() != 0:
+                    sock.setblocking(False)
                 return int(sock.send(data))
         except _AGAIN:
             return 0

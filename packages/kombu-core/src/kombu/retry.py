@@ -28,7 +28,8 @@ class RetryPolicy:
     """What to do when an operation fails.
 
     Arguments:
-        max_retries: attempts after the first one; None is no limit, 0 is none at all.
+        max_retries: attempts after the first one; None is no limit, 0 is none at all. (A negative number is
+            none too, as it has always been: oslo.messaging hands on its -1.)
         interval_start: seconds before the first retry.
         interval_step: seconds added for each further one.
         interval_max: seconds that no pause exceeds; None is no limit.
@@ -40,7 +41,7 @@ class RetryPolicy:
         retry_errors: exceptions of the operation itself that are worth another attempt.
 
     Raises:
-        ValueError: a negative number, or a ``jitter`` outside 0 to 1.
+        ValueError: a negative time, or a ``jitter`` outside 0 to 1.
     """
 
     __slots__ = (
@@ -69,7 +70,6 @@ class RetryPolicy:
         retry_errors: tuple[type[BaseException], ...] | None = None,
     ) -> None:
         for name, value in (
-            ("max_retries", max_retries),
             ("interval_start", interval_start),
             ("interval_step", interval_step),
             ("interval_max", interval_max),

@@ -83,7 +83,7 @@ class Calls:
         """What an index entry made now has above the present: restorers add the visibility timeout to it."""
         return self._lease - self._visibility
 
-    def _new_prefix(self) -> str:
+    def new_prefix(self) -> str:
         """For tags that are made once."""
         return padded(f"{self._own}{self._calls()}.")
 
@@ -99,6 +99,11 @@ class Calls:
             self._recall()
         if self._acks:
             self._client.buffer(*self._pack_acks())
+
+    @staticmethod
+    def _script(name: str, *before: str) -> Script:
+        """A script, for this kind of server."""
+        return script(name, *before)
 
     def ack(self, tag: str, now: bool = False) -> None:
         """The message is done with. With ``now`` that leaves at once, else with the next request or :meth:`flush`."""

@@ -6,7 +6,7 @@ from functools import lru_cache
 from json import loads
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .calls import MOST, Calls, padded, script
+from .calls import MOST, Calls, padded
 from .outlet import bulk, bulks
 from .replies import Leased, Run, Unreadable
 
@@ -120,7 +120,7 @@ class Claims(Calls):
             names += (keys.unacked(queue), keys.unacked_index(queue), keys.wake(queue))
             names += (keys.delayed(queue), keys.bytes(queue), keys.consumers(queue), *lists)
             about += (queue, declared, "1" if counts else "", len(lists))
-        called = script("claim", "common")
+        called = self._script("claim", "common")
         head = (
             called.head(len(names), len(names) + len(about) + 3 + len(sources)) + bulks(names) + bulks(about)
         )
@@ -151,7 +151,7 @@ class Claims(Calls):
         """Take expired messages from the front of a queue into the lease."""
         keys = self._keys
         levels = keys.levels(queue, max_priority)
-        prefix = self._new_prefix()
+        prefix = self.new_prefix()
         names = [
             keys.unacked(queue),
             keys.unacked_index(queue),
@@ -160,7 +160,7 @@ class Claims(Calls):
             keys.delayed(queue),
         ]
         about: list[Argument] = [queue, prefix, self._score, min(limit, MOST), look_again]
-        reply = self._request(script("expire", "common").pack([*names, *levels], about))
+        reply = self._request(self._script("expire", "common").pack([*names, *levels], about))
         if reply is None:
             return [], []
         runs = [(queue, levels[level], many) for level, many in header_of(reply[0])]
