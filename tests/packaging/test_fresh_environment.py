@@ -35,6 +35,15 @@ for entry in entry_points(group="kombu.transports"):
     print(entry.name, entry.load().__module__.split(".")[0])
 """
 
+#: Stores a result of a task, and gets it.
+RESULT = """
+from celery import Celery
+
+app = Celery("fresh", broker="memory://", backend="amqp://")
+app.backend.store_result("a-1", {"x": 1}, "SUCCESS")
+assert app.AsyncResult("a-1").get(timeout=10) == {"x": 1}
+"""
+
 API = "from kombu import Connection, Exchange, Queue, Producer, Consumer\n"
 
 
@@ -48,6 +57,13 @@ def test_the_umbrella_brings_what_a_message_needs(make_environment: Any) -> None
 
 def test_entry_points_resolve(with_memory: Any) -> None:
     assert with_memory.check(ENTRY_POINTS).splitlines() == ["memory kombu_memory"]
+
+
+def test_celery_finds_the_result_backend_and_runs_on_this_kombu(make_environment: Any) -> None:
+    environment = make_environment("kombu-celery-amqp")
+    environment.check(RESULT)
+    versions = "from importlib.metadata import version; print(version('kombu'), version('celery').split('.')[0])"
+    assert environment.check(versions) == "6.0.0 5"
 
 
 def test_core_offers_no_transport_by_itself(core_alone: Any) -> None:

@@ -13,7 +13,10 @@ from tests.support.environments import environment, needed, run
 
 VERSION = "5.7.0"
 
-CHECK = f"import kombu, redis, sys; sys.exit(kombu.__version__ != {VERSION!r})"
+#: What is installed; with the libraries of optional serializers and compressions.
+REQUIREMENTS = [f"kombu[redis,msgpack,yaml]=={VERSION}", "brotli"]
+
+CHECK = f"import brotli, kombu, msgpack, redis, sys, yaml; sys.exit(kombu.__version__ != {VERSION!r})"
 
 
 @pytest.fixture(scope="session")
@@ -23,4 +26,4 @@ def old_kombu() -> str:
         if named := os.environ.get("KOMBU_OLD_PYTHON"):
             run(named, "-c", CHECK)
             return named
-        return environment("old-kombu", [f"kombu[redis]=={VERSION}"], check=CHECK)
+        return environment("old-kombu", REQUIREMENTS, check=CHECK)

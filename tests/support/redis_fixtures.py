@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.certificates import Authority
 from tests.support.proxy import Proxy
+from tests.support.redis_cluster import Cluster
 from tests.support.redis_server import DATABASES, RedisServer, program
 
 if TYPE_CHECKING:
@@ -26,9 +27,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--opens", type=int, default=1000, help="connections opened, used and closed (default %(default)s)"
     )
+    group.addoption("--cluster", action="store_true", help="all of the conformance suite on a cluster, too")
     group.addoption(
         "--delayed", type=int, default=5000, help="messages that wait for their time (default %(default)s)"
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without ``--cluster`` classes go that their module names in ``LEFT_OUT``."""
+    if config.getoption("--cluster"):
+        return
+    gone = {item for item in items if isinstance(item, pytest.Function) and _is_left_out(item)}
+    if gone:
+        config.hook.pytest_deselected(items=list(gone))
+        items[:] = [item for item in items if item not in gone]
+
+
+def _is_left_out(item: pytest.Function) -> bool:
+    return item.cls is not None and item.cls.__name__ in getattr(item.module, "LEFT_OUT", ())
 
 
 def require_redis() -> None:
@@ -117,6 +133,27 @@ def redis_with_tls(make_redis: Callable[..., RedisServer], redis_authority: Auth
     """With a TLS listener on ``tls_port``, whose certificate is for localhost and 127.0.0.1."""
     issued = redis_authority.issue("redis", "localhost", "DNS:localhost,IP:127.0.0.1")
     return make_redis(tls={**issued, "cafile": redis_authority.cafile})
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three masters and three replicas that tests share: nobody stops them, or moves their slots."""
+    require_redis()
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster.start()
+    cluster.stop()
+
+
+@pytest.fixture
+def redis_cluster_url(redis_cluster: Cluster) -> str:
+    """The URL of the shared cluster; programs that share it have a ``global_keyprefix``."""
+    return redis_cluster.url
+
+
+@pytest.fixture
+def redis_prefix(_redis_databases: Iterator[int]) -> str:
+    """A ``global_keyprefix`` that nobody else uses."""
+    return f"p{next(_redis_databases)}:"
 
 
 @pytest.fixture

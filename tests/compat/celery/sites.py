@@ -28,11 +28,9 @@ CANNOT = {
     "amqp": {},
     "redis": {
         "native delay": "delayed delivery by exchanges is RabbitMQ's; Celery's workers keep ETA tasks themselves",
-        "amqp shell": "`celery amqp` publishes a bare string, which only AMQP channels take",
     },
     "sqs": {
         "native delay": "delayed delivery by exchanges is RabbitMQ's; Celery's workers keep ETA tasks themselves",
-        "amqp shell": "`celery amqp` publishes a bare string, which only AMQP channels take",
         "priority": "SQS has none",
         "events": "a binding to a topic exchange is known to the process that made it, so events reach nobody else",
         "mingle": "an answer takes a second, the time of a long poll, and Celery's mingle waits for one",
@@ -41,7 +39,6 @@ CANNOT = {
         "processes": _IN_PROCESS,
         "restart": "the broker is the process",
         "native delay": "delayed delivery by exchanges is RabbitMQ's; Celery's workers keep ETA tasks themselves",
-        "amqp shell": _IN_PROCESS,
     },
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
@@ -62,20 +63,28 @@ def test_celery_events_dump(site: Site) -> None:
         dump.stop()
 
 
-@needs("processes", "amqp shell")
 def test_celery_amqp(site: Site) -> None:
-    queue = f"{site.queue}.shell"
+    # (memory:// too: one shell sees what it does)
+    name = f"{site.queue}.shell"
     commands = (
-        f"queue.declare {queue}",
-        f"basic.publish hello '' {queue}",
-        f"basic.get {queue}",
+        f"exchange.declare {name} direct",
+        f"queue.declare {name}",
+        f"queue.bind {name} {name} key",
+        f"basic.publish hello {name} key",
+        f"basic.publish again '' {name}",
+        f"basic.get {name}",
         "basic.ack 1",
-        f"queue.delete {queue}",
+        f"queue.purge {name}",
+        f"queue.delete {name}",
+        f"exchange.delete {name} 0",
     )
     shell = site.command("amqp", "repl", typed="\n".join(commands))
     try:
         shell.await_end()
-        assert "hello" in shell.output and "\nOK" in shell.output, shell.output
+        assert f"queue:{name} messages:0 consumers:0" in shell.output, shell.output
+        assert re.search(r"'body': b?'hello'", shell.output) and "'routing_key': 'key'" in shell.output
+        assert "1 messages deleted." in shell.output and "0 messages deleted." in shell.output
+        assert shell.output.count("OK") == len(commands) and "rror" not in shell.output, shell.output
     finally:
         shell.stop()
 

@@ -53,11 +53,11 @@ def stuck_write(rig: Rig) -> None:
     producer.publish("first", routing_key=rig.queue.name)
     rig.order("fail", "pause")
     ticked: list[bool] = []
-    rig.after_ticks(lambda: ticked.append(True))
+    rig.after_ticks(lambda: ticked.append(True), 3)
     began = monotonic()
     # (the system, as py-amqp sets it up, may have given the connection up before)
     with pytest.raises((DeadlineExceeded, OperationalError, *connection.connection_errors)):
-        producer.publish("x" * 16_000_000, routing_key=rig.queue.name, timeout=2)
+        producer.publish("x" * 16_000_000, routing_key=rig.queue.name, timeout=5)
     assert ticked
     assert monotonic() - began < PATIENCE / 2
     rig.order("heal")
@@ -85,11 +85,11 @@ def close_while_waiting(rig: Rig) -> None:
 
 def heartbeats(rig: Rig) -> None:
     """A connection that nobody uses for more than two intervals is still there."""
-    connection = rig.connect(heartbeat=1)
+    connection = rig.connect(heartbeat=2)
     rig.declare(connection)
     driver = connection.connection
-    assert driver.heartbeat == 1
-    sleep(3.5)
+    assert driver.heartbeat == 2
+    sleep(5.5)
     connection.Producer().publish("alive", routing_key=rig.queue.name)
     assert connection.connection is driver
     assert driver.connected
@@ -107,8 +107,7 @@ def silent_broker(rig: Rig) -> None:
 
 def lease(rig: Rig) -> None:
     """What is held for longer than the visibility timeout stays held: the keeper renews in the background."""
-    options = {"visibility_timeout": 1}
-    holder, other = (rig.connect(transport_options=options) for _ in range(2))
+    holder, other = (rig.connect(transport_options=rig.lease) for _ in range(2))
     rig.declare(holder)
     rig.publish("held")
     held: list[Any] = []
@@ -117,7 +116,7 @@ def lease(rig: Rig) -> None:
     got: list[Any] = []
     rig.consume(other, lambda body, message: got.append(message))
     with pytest.raises(TimeoutError):
-        other.drain_events(timeout=2.5)
+        other.drain_events(timeout=4.5)
     assert not got
     held[0].ack()
 
@@ -155,7 +154,7 @@ def fork(rig: Rig) -> None:
 
     Greenlets live on in a forked child, unlike threads: those of ours must not touch there what is the parent's.
     """
-    connection, got = rig.connect(heartbeat=1, transport_options={"visibility_timeout": 1}), []
+    connection, got = rig.connect(heartbeat=2, transport_options=rig.lease), []
     rig.declare(connection)
     rig.publish("held")
     rig.consume(connection, lambda body, message: got.append(message))
@@ -166,7 +165,7 @@ def fork(rig: Rig) -> None:
             os.dup2(2, 1)
             rig.greenlets.after_fork()
             before = sockets()
-            sleep(0.1 if rig.url.startswith("memory") else 2.5)
+            sleep(0.1 if rig.url.startswith("memory") else 4.5)
             assert sockets() == before, "a greenlet of ours has connected"
             connection.Producer().publish("from the child", routing_key=rig.queue.name)
             connection.release()

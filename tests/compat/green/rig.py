@@ -86,6 +86,8 @@ class Rig:
         self.proxied: str = start["proxied"].get(name, "")
         self._orders = start["orders"]
         self.extra: dict[str, Any] = start["extra"]
+        #: What is held is renewed every second.
+        self.lease = {"visibility_timeout": 3} if self.url.startswith("redis") else {}
         #: No other scenario runs.
         self.alone = name == "fork"
         self.greenlets = greenlets

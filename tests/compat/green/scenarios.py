@@ -21,7 +21,6 @@ from rig import PATIENCE, Rig
 
 from kombu import Connection, Consumer, Exchange, Queue
 from kombu.asynchronous import Hub
-from kombu.exceptions import OperationalError
 from kombu.mixins import ConsumerMixin, ConsumerProducerMixin
 from kombu.pidbox import Mailbox
 from kombu.pools import Connections, Producers
@@ -165,40 +164,39 @@ def mailboxes(rig: Rig) -> None:
 
 
 def ensure(rig: Rig) -> None:
-    """The pauses between attempts are given to other greenlets."""
-    connection, calls, ticks = rig.connect(), [], []
-    error = (*connection.recoverable_connection_errors, ConnectionError)[0]
+    """The pauses between attempts are given to other greenlets, until one of those has ticked."""
+    connection, ticked = rig.connect(), []
+    error = connection.recoverable_connection_errors[0]
 
     def failing() -> str:
-        calls.append(len(ticks))
-        if len(calls) < 3:
+        if not ticked:
             raise error("not yet")
         return "done"
 
-    def tick() -> None:
-        while True:
-            ticks.append(True)
-            sleep(0.005)
-
-    ticker = rig.spawn(tick)
-    policy = {"max_retries": 5, "interval_start": 0.1, "interval_max": 0.1}
+    rig.after_ticks(lambda: ticked.append(True))
+    policy = {"timeout": PATIENCE, "interval_start": 0.01, "interval_max": 0.01}
     assert connection.ensure(connection.Producer(), failing, **policy)() == "done"
-    ticker.kill()
-    assert len(calls) == 3
-    assert calls[1] < calls[2]
+
+
+class Enough(Exception):
+    """Ends the attempts."""
 
 
 def refused(rig: Rig) -> None:
-    """Nobody listens: the attempts end, and others had their turn."""
+    """Nobody listens: connecting is tried again and again, and others have their turn."""
+    ticked: list[bool] = []
+
+    def stop(error: Exception, pause: float) -> None:
+        if ticked:
+            raise Enough
+
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         scheme = rig.url.partition(":")[0]
         connection = rig.connect(f"{scheme}://localhost:{taken.getsockname()[1]}", connect_timeout=5)
-        ticked: list[bool] = []
-        rig.after_ticks(lambda: ticked.append(True), 2)
-        with pytest.raises(OperationalError):
-            connection.ensure_connection(max_retries=3, interval_start=0.1, interval_max=0.1)
-        assert ticked
+        rig.after_ticks(lambda: ticked.append(True))
+        with pytest.raises(Enough):
+            connection.ensure_connection(stop, interval_start=0.01, interval_max=0.01, timeout=PATIENCE)
 
 
 def deadlines(rig: Rig) -> None:

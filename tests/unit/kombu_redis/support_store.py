@@ -43,7 +43,7 @@ class Shop:
 
     def push(self, *numbers: int, queue: str = "work", **properties: Any) -> None:
         outcome = self.store.push(self.outlet(queue), [payload(number, **properties) for number in numbers])
-        assert outcome == (None, (), (), (), 0)
+        assert outcome == (None, (), (), (), 0, frozenset())
 
     def claim(self, each: int = 100, *queues: str, **more: Any) -> Any:
         sources = tuple(Source(queue) for queue in queues or ("work",))

@@ -160,6 +160,7 @@ class Address:
     # what it is
 
     def _info(self, resolve: bool = True) -> dict[str, Any]:
+        """What a connection is made of, in the order of its arguments."""
         defaults = self.transport.default_connection_params if resolve else {}
         transport = self.transport_cls
         if resolve and isinstance(transport, str):

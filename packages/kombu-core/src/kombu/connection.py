@@ -156,7 +156,8 @@ class Connection(Link):
         """Open a channel, connecting if need be."""
         if self._closed:
             self.connect()
-        return self.transport.create_channel(self.connection)
+        connection = self.connection  # (first: connecting anew may replace the transport)
+        return self.transport.create_channel(connection)
 
     @property
     def default_channel(self) -> Any:
@@ -295,7 +296,14 @@ class Connection(Link):
         return copy
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (type(self), self._info(resolve=False), self._origin())
+        # kombu 5 reads the arguments, by position, and keeps of the state what it has no use for.
+        keywords, home, url, urls = self._origin()
+        state = {"_pickled": (dict(keywords.items()), dict(home.items()), url, urls)}
+        return type(self), tuple(self._info(resolve=False).values()), state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        keywords, home, url, urls = state["_pickled"]
+        self._from_same_urls((ConnectionParams(**keywords), ConnectionParams(**home), url, urls))
 
     def __enter__(self) -> Self:
         return self
@@ -361,10 +369,6 @@ class Connection(Link):
 
 
 BrokerConnection = Connection
-
-
-def _unpickle(cls: type[Connection], info: dict[str, Any], origin: tuple[Any, ...]) -> Connection:
-    return cls(**info)._from_same_urls(origin)
 
 
 def _warn_unknown(names: dict[str, Any]) -> None:

@@ -37,8 +37,7 @@ class PooledConnection(Connection):
         return self._copied_by(Connection, kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        make, (_, *state) = super().__reduce__()
-        return make, (Connection, *state)
+        return Connection, *super().__reduce__()[1:]
 
 
 class ConnectionPool(Resource):

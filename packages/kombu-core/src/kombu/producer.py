@@ -43,6 +43,8 @@ class Producer:
             no queue got; events of the connection have to be drained for that.
     """
 
+    __module__ = "kombu.messaging"  # where pickles look for it
+
     exchange: Any = None
     routing_key: str = ""
     serializer: str | None = None

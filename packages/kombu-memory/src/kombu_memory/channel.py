@@ -46,7 +46,7 @@ class Channel(virtual.Channel):
 
     def basic_publish(
         self,
-        message: dict[str, Any],
+        message: dict[str, Any] | str | bytes,
         exchange: str = "",
         routing_key: str = "",
         mandatory: bool = False,
@@ -55,6 +55,8 @@ class Channel(virtual.Channel):
         **kwargs: Any,
     ) -> None:
         """As for any virtual channel; where there is nothing to decide, in one step."""
+        if not isinstance(message, dict):
+            message = self._prepared(message)
         route = self.state.routes.get((exchange, routing_key))
         if route is not None and route.only is not None and delay is None and not self.closed:
             queue = self._queues.get(route.only)

@@ -24,7 +24,7 @@ __all__ = ("DEFAULT_PORT", "Address")
 DEFAULT_PORT = 6379
 
 #: Schemes that ask for TLS.
-_TLS_SCHEMES = ("rediss", "valkeys")
+_TLS_SCHEMES = ("rediss", "rediss+cluster", "valkeys")
 
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 

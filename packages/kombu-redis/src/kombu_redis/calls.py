@@ -83,18 +83,27 @@ class Calls:
         """What an index entry made now has above the present: restorers add the visibility timeout to it."""
         return self._lease - self._visibility
 
-    def _new_prefix(self) -> str:
+    def new_prefix(self) -> str:
         """For tags that are made once."""
         return padded(f"{self._own}{self._calls()}.")
 
     def _request(self, packed: bytes) -> Any:
         client = self._client
         with client.lock:
-            if self._sent:
-                self._recall()
-            if self._acks:
-                client.buffer(*self._pack_acks())
+            self.send_acks_along()
             return client.request(packed)
+
+    def send_acks_along(self) -> None:
+        """Acknowledgements that wait leave with the next request; with the lock held."""
+        if self._sent:
+            self._recall()
+        if self._acks:
+            self._client.buffer(*self._pack_acks())
+
+    @staticmethod
+    def _script(name: str, *before: str) -> Script:
+        """A script, for this kind of server."""
+        return script(name, *before)
 
     def ack(self, tag: str, now: bool = False) -> None:
         """The message is done with. With ``now`` that leaves at once, else with the next request or :meth:`flush`."""

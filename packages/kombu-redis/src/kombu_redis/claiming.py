@@ -6,7 +6,7 @@ from functools import lru_cache
 from json import loads
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .calls import MOST, Calls, padded, script
+from .calls import MOST, Calls, padded
 from .outlet import bulk, bulks
 from .replies import Leased, Run, Unreadable
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .resp import Argument
 
-__all__ = ("Claimed", "Claims", "Source", "header_of")
+__all__ = ("Claim", "Claimed", "Claims", "Source", "header_of", "pack_claim")
 
 _NUMBERS = [bulk(number) for number in range(MOST + 1)]
 
@@ -50,8 +50,8 @@ class Claimed(NamedTuple):
     next: int = 0
 
 
-class _Claim:
-    """What is the same in each claim of the same queues with the same prefix."""
+class Claim:
+    """What is the same in each claim of the same queues with the same prefix, packed."""
 
     __slots__ = ("head", "levels", "prefix", "sources")
 
@@ -66,7 +66,7 @@ class Claims(Calls):
     """Claiming what is ready or has expired."""
 
     #: By (sources, prefix).
-    _claims: dict[Any, _Claim]
+    _claims: dict[Any, Claim]
 
     def claim(
         self,
@@ -86,24 +86,14 @@ class Claims(Calls):
             limit: for all queues together.
             begin: index of the queue whose turn it is.
         """
-        claim = self._claims.get((sources, prefix)) or self._prepare(sources, prefix)
-        number = b"%d" % first
-        reply = self._request(
-            b"%b$%d\r\n%b\r\n%b%b%b"
-            % (
-                claim.head,
-                len(number),
-                number,
-                _NUMBERS[limit if limit < MOST else MOST],
-                _NUMBERS[begin],
-                b"".join([_NUMBERS[max(0, min(each, MOST))] for each in limits]),
-            )
-        )
-        if reply is None:
-            return Claimed(next=first)
-        return self._claimed(reply, claim, first)
+        claim = self.prepared(sources, prefix)
+        return self.claimed(self._request(pack_claim(claim, limits, first, limit, begin)), claim, first)
 
-    def _prepare(self, sources: tuple[Source, ...], prefix: str) -> _Claim:
+    def prepared(self, sources: tuple[Source, ...], prefix: str) -> Claim:
+        """What is the same in each claim of these queues with this prefix, packed."""
+        known = self._claims.get((sources, prefix))
+        if known is not None:
+            return known
         if len(self._claims) >= 64:
             self._claims.clear()
         keys = self._keys
@@ -115,14 +105,17 @@ class Claims(Calls):
             names += (keys.unacked(queue), keys.unacked_index(queue), keys.wake(queue))
             names += (keys.delayed(queue), keys.bytes(queue), keys.consumers(queue), *lists)
             about += (queue, declared, "1" if counts else "", len(lists))
-        called = script("claim", "common")
+        called = self._script("claim", "common")
         head = (
             called.head(len(names), len(names) + len(about) + 3 + len(sources)) + bulks(names) + bulks(about)
         )
-        claim = self._claims[sources, prefix] = _Claim(head, tags, sources, levels)
+        claim = self._claims[sources, prefix] = Claim(head, tags, sources, levels)
         return claim
 
-    def _claimed(self, reply: list[bytes], claim: _Claim, first: int) -> Claimed:
+    def claimed(self, reply: list[bytes] | None, claim: Claim, first: int) -> Claimed:
+        """Read the reply to a call of :func:`pack_claim`."""
+        if reply is None:
+            return Claimed(next=first)
         taken, stale, promoted = header_of(reply[0])
         sources = claim.sources
         runs: list[Run] = [(sources[at].queue, claim.levels[at][level], many) for at, level, many in taken]
@@ -143,7 +136,7 @@ class Claims(Calls):
         """Take expired messages from the front of a queue into the lease."""
         keys = self._keys
         levels = keys.levels(queue, max_priority)
-        prefix = self._new_prefix()
+        prefix = self.new_prefix()
         names = [
             keys.unacked(queue),
             keys.unacked_index(queue),
@@ -152,8 +145,21 @@ class Claims(Calls):
             keys.delayed(queue),
         ]
         about: list[Argument] = [queue, prefix, self._score, min(limit, MOST), look_again]
-        reply = self._request(script("expire", "common").pack([*names, *levels], about))
+        reply = self._request(self._script("expire", "common").pack([*names, *levels], about))
         if reply is None:
             return [], []
         runs = [(queue, levels[level], many) for level, many in header_of(reply[0])]
         return self._parser.messages(reply[1:], runs, prefix, 1)
+
+
+def pack_claim(claim: Claim, limits: Sequence[int], first: int, limit: int, begin: int) -> bytes:
+    """The call of claim.lua; see :meth:`Claims.claim`."""
+    number = b"%d" % first
+    return b"%b$%d\r\n%b\r\n%b%b%b" % (
+        claim.head,
+        len(number),
+        number,
+        _NUMBERS[limit if limit < MOST else MOST],
+        _NUMBERS[begin],
+        b"".join([_NUMBERS[max(0, min(each, MOST))] for each in limits]),
+    )

@@ -125,7 +125,7 @@ class Directory(Recovery):
         while True:
             # First here: that is where impossible arguments are refused.
             spec = self.state.declare_queue(name, durable, exclusive, auto_delete, arguments, owner)
-            keys = [self.keys.queues, self.keys.temporary]
+            keys = [self.keys.queues_of(name), self.keys.temporary_of(name)]
             answer = text(self.client.run(self._declare_queue, keys, [name, about, self._idle_time(spec)]))
             if answer == "expired":
                 self.remove_queue(name, expired=True)
@@ -179,8 +179,7 @@ class Directory(Recovery):
         ]
         keys += [self.keys.binding_permanent(exchange), self.keys.bound(exchange), self.keys.sources(*to)]
         keys += [self.keys.cursors(to[1]), self.keys.stream(exchange), self.keys.streamed(exchange)]
-        answer = self.client.run(
-            self._bind,
+        answer = self._enter_binding(
             keys,
             [
                 exchange,
@@ -206,6 +205,10 @@ class Directory(Recovery):
         self.state.bind(to, exchange, key, arguments)
         if kind == "stream":
             self.load_queue(to[1])  # (its declaration tells)
+
+    def _enter_binding(self, keys: list[str], arguments: list[Any]) -> Any:
+        """Call bind.lua."""
+        return self.client.run(self._bind, keys, arguments)
 
     @locked
     def unbind(

@@ -16,6 +16,7 @@ from kombu import exceptions as ours
 
 __all__ = (
     "AccessRefused",
+    "Ask",
     "AuthenticationError",
     "ClusterDown",
     "CommandError",
@@ -24,10 +25,12 @@ __all__ = (
     "InvalidReply",
     "Loading",
     "MasterDown",
+    "Moved",
     "NoReply",
     "NoScript",
     "OutOfMemory",
     "ReadOnly",
+    "TryAgain",
     "Unavailable",
     "error_classes_t",
     "error_from_driver",
@@ -99,6 +102,24 @@ class MasterDown(ClusterDown, driver.MasterDownError):
     """MASTERDOWN: a replica that has lost its master, and is told not to answer with old data."""
 
 
+class TryAgain(Unavailable, driver.TryAgainError):
+    """TRYAGAIN: the keys of a slot of the cluster are on their way to another node; soon they are all there."""
+
+
+class Moved(Unavailable):
+    """MOVED: another node of the cluster serves this slot; the command was not carried out."""
+
+    @property
+    def node(self) -> tuple[str, int]:
+        """Host ("" for that of the node which said so) and port of the other node."""
+        host, _, port = self.reply_text.split()[2].rpartition(":")
+        return host, int(port)
+
+
+class Ask(Moved):
+    """ASK: the same, for one command, since the slot is on its way to that node."""
+
+
 class OutOfMemory(Unavailable, driver.OutOfMemoryError):
     """OOM: ``maxmemory`` is reached, and the server may not evict anything."""
 
@@ -121,7 +142,10 @@ _BY_CLASS: tuple[tuple[type[Exception], str, type[Any]], ...] = (
     (driver.AuthenticationError, "", AuthenticationError),
     (driver.MasterDownError, "MASTERDOWN", MasterDown),
     (driver.ClusterDownError, "CLUSTERDOWN", ClusterDown),
-    (driver.TryAgainError, "TRYAGAIN", Unavailable),
+    (driver.TryAgainError, "TRYAGAIN", TryAgain),
+    (driver.MovedError, "MOVED", Moved),
+    (driver.AskError, "ASK", Ask),
+    (driver.ClusterCrossSlotError, "CROSSSLOT", CommandError),
     (driver.ReadOnlyError, "READONLY", ReadOnly),
     (driver.OutOfMemoryError, "OOM", OutOfMemory),
     (driver.NoPermissionError, "NOPERM", AccessRefused),
@@ -137,7 +161,7 @@ _BY_CLASS: tuple[tuple[type[Exception], str, type[Any]], ...] = (
 _BY_START: tuple[tuple[str, type[Any]], ...] = (
     ("MASTERDOWN ", MasterDown),
     ("CLUSTERDOWN ", ClusterDown),
-    *((word, Unavailable) for word in ("BUSY ", "MISCONF ", "NOREPLICAS ", "TRYAGAIN ", "UNBLOCKED ")),
+    *((word, Unavailable) for word in ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNBLOCKED ")),
     ("DB index is out of range", ConnectionError),
 )
 

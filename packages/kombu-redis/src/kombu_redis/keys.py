@@ -80,6 +80,14 @@ class Keys:
             return [self.level(queue, step) for step in self._steps]
         return [self.level(queue, step) for step in range(max_priority or 0, -1, -1)]
 
+    def queues_of(self, queue: str) -> str:
+        """Hash: queue -> its declaration."""
+        return self.queues
+
+    def temporary_of(self, queue: str) -> str:
+        """Sorted set: temporary queues by the end of their time."""
+        return self.temporary
+
     def steps(self) -> list[int]:
         """The steps of a queue without ``x-max-priority``: of each of its levels."""
         return list(self._steps) if self._by_steps else [0]

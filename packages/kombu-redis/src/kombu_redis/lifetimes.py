@@ -11,7 +11,7 @@ deadline is over, so that they go away also when everybody who knew them was kil
 from __future__ import annotations
 
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import AccessRefused, NotFound
 from kombu.utils.deadline import remaining
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from kombu.transport.virtual.routing import QueueSpec
     from kombu.transport.virtual.tables import Destination
+
+    from .keys import Keys
 
 __all__ = ("Lifetimes", "script")
 
@@ -98,7 +100,7 @@ class Lifetimes(Routes):
             after = self._idle_time(spec)
             if queue in self._exclusive:
                 self._exclusive[queue] = monotonic()
-        keys = [self.keys.consumers(queue), self.keys.temporary, self.keys.queues]
+        keys = [self.keys.consumers(queue), self.keys.temporary_of(queue), self.keys.queues_of(queue)]
         return int(self.client.run(self._cancel, keys, [queue, name, after]))
 
     def count_consumers(self, queue: str) -> int:
@@ -114,7 +116,7 @@ class Lifetimes(Routes):
         elif spec is not None and spec.policy.expires is not None:
             after = spec.policy.expires
         known = "1" if self._specs.get(queue) else ""
-        keys = [self.keys.consumers(queue), self.keys.queues, self.keys.temporary]
+        keys = [self.keys.consumers(queue), self.keys.queues_of(queue), self.keys.temporary_of(queue)]
         return self._consume.pack(keys, [queue, self.options.lease, how, known, after, *names])
 
     @locked
@@ -132,7 +134,7 @@ class Lifetimes(Routes):
             if left > 0:
                 pairs += [queue, left]
         if pairs:
-            packed.append(self._touch.pack([self.keys.temporary], pairs))
+            packed += self._pack_touch(pairs)
         for (queue, _), answer in zip(
             list(self._consuming.items()), self.client.pipeline(packed), strict=False
         ):
@@ -181,7 +183,11 @@ class Lifetimes(Routes):
             if spec is not None and spec.policy.expires is not None:
                 pairs += [queue, seconds if seconds is not None else self._idle_time(spec)]
         if pairs:
-            self.client.run(self._touch, [self.keys.temporary], pairs)
+            self.client.pipeline(self._pack_touch(pairs))
+
+    def _pack_touch(self, pairs: list[str | float]) -> list[bytes]:
+        """The calls of touch.lua for these queues, each with the seconds it stays."""
+        return [self._touch.pack([self.keys.temporary], pairs)]
 
     @locked
     def expire_temporary(self, limit: int = 100) -> list[str]:
@@ -189,8 +195,13 @@ class Lifetimes(Routes):
 
         One that is used again meanwhile stays.
         """
-        found = self.client.run(self._overdue, [self.keys.temporary], [limit])
+        found = self._find_overdue(limit)
         return [name for name in map(text, found) if self.remove_queue(name, expired=True) is not None]
+
+    def _find_overdue(self, limit: int) -> list[bytes]:
+        """Temporary queues whose deadline is over."""
+        found: list[bytes] = self.client.run(self._overdue, [self.keys.temporary], [limit])
+        return found
 
     @locked
     def remove_queue(
@@ -201,19 +212,7 @@ class Lifetimes(Routes):
         Arguments:
             unused, empty, expired: only if it has no consumers, has no messages, or its deadline is over.
         """
-        while True:
-            value, members = self.client.pipeline(
-                [("HGET", self.keys.queues, name), ("SMEMBERS", self.keys.sources("queue", name))]
-            )
-            sources = {Source.from_json(text(member)): None for member in members}
-            for exchange, key, arguments in self.state.bindings_of(("queue", name)):
-                sources.setdefault(self.source(("queue", name), exchange, key, arguments))
-            packed = self._pack_delete(
-                name, text(value), list(sources), len(members), (unused, empty, expired)
-            )
-            answer = self.client.request(packed)
-            if answer != b"stale":
-                break
+        answer = self._delete_queue(name, (unused, empty, expired))
         if isinstance(answer, bytes):
             return None if answer == b"kept" else text(answer)
         self._consuming.pop(name, None)
@@ -222,10 +221,33 @@ class Lifetimes(Routes):
         self._after_unbinding(answer[1:])
         return int(answer[0])
 
+    def _delete_queue(self, name: str, only: tuple[bool, bool, bool]) -> Any:
+        """What delete_queue.lua answers."""
+        return self._delete_with_bindings(self.keys, name, only)
+
+    def _delete_with_bindings(self, keys: Keys, name: str, only: tuple[bool, bool, bool]) -> Any:
+        while True:
+            value, members = self.client.pipeline(
+                [("HGET", keys.queues, name), ("SMEMBERS", keys.sources("queue", name))]
+            )
+            sources = {Source.from_json(text(member)): None for member in members}
+            for exchange, key, arguments in self.state.bindings_of(("queue", name)):
+                sources.setdefault(self.source(("queue", name), exchange, key, arguments))
+            answer = self.client.request(
+                self._pack_delete(keys, name, text(value), list(sources), len(members), only)
+            )
+            if answer != b"stale":
+                return answer
+
     def _pack_delete(
-        self, name: str, value: str, sources: list[Source], members: int, only: tuple[bool, bool, bool]
+        self,
+        keys: Keys,
+        name: str,
+        value: str,
+        sources: list[Source],
+        members: int,
+        only: tuple[bool, bool, bool],
     ) -> bytes:
-        keys = self.keys
         about = load_queue(value) if value else QueueValue(False, False, False, {})
         lists = keys.levels(name, about.arguments.get("x-max-priority"))
         others = [keys.delayed(name), keys.wake(name), keys.bytes(name), keys.cursors(name)]

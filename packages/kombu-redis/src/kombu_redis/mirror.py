@@ -11,7 +11,7 @@ from kombu.transport.virtual.routing import frozen
 from .rows import Binding, guess_type, load_exchange, load_queue, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kombu.transport.virtual.exchange import BrokerState
     from kombu.transport.virtual.routing import ExchangeSpec
@@ -273,12 +273,16 @@ class Mirror:
         """Bring these queues in ``state`` up to date."""
         if not names:
             return
-        values = [text(value) for value in self.client.call("HMGET", self.keys.queues, *names)]
+        values = self._read_queues(names)
         missing = any(not value and self._specs.get(name) for name, value in zip(names, values, strict=True))
         if missing and self.meet():
-            values = [text(value) for value in self.client.call("HMGET", self.keys.queues, *names)]
+            values = self._read_queues(names)
         for name, value in zip(names, values, strict=True):
             self._sync_queue(name, value)
+
+    def _read_queues(self, names: Sequence[str]) -> list[str]:
+        """Their declarations at the server."""
+        return [text(value) for value in self.client.call("HMGET", self.keys.queues, *names)]
 
     def _sync_queue(self, name: str, value: str) -> None:
         spec = self.state.queues.get(name)

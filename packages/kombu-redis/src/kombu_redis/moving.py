@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .calls import MOST, TRY, Calls, script
+from .calls import MOST, TRY, Calls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .resp import Argument
 
-__all__ = ("Due", "Move", "Moves")
+__all__ = ("Due", "Move", "Moves", "dues")
 
 
 class Move(NamedTuple):
@@ -90,7 +90,7 @@ class Moves(Calls):
                     "" if to.expires_at is None else to.expires_at,
                     "" if to.payload is None else to.payload,
                 )
-        return script("move", "common").pack(names, [queue, len(lists), *about, *arguments])
+        return self._script("move", "common").pack(names, [queue, len(lists), *about, *arguments])
 
     def set_aside(self, queue: str, tags: Sequence[str]) -> list[str]:
         """Move what cannot be decoded to the queue's list of such payloads, its bytes as they came.
@@ -102,23 +102,22 @@ class Moves(Calls):
 
     def renew(self, tags: Sequence[str], lease: float | None = None) -> list[str]:
         """Hold the messages for ``lease`` seconds from now on; the tags that are lost."""
-        if not tags:
-            return []
+        return [tags[at] for at in self._request(self.pack_renew(tags, lease))] if tags else []
+
+    def pack_renew(self, tags: Sequence[str], lease: float | None) -> bytes:
+        """The call of renew.lua, which returns the indexes of the tags that are lost."""
         score = (self._lease if lease is None else lease) - self._visibility
-        reply = self._request(script("renew", "common").pack([self._keys.unacked_index("")], [score, *tags]))
-        return [tags[at] for at in reply]
+        return self._script("renew", "common").pack([self._keys.unacked_index("")], [score, *tags])
 
     def fetch_due(self, limit: int = 100) -> list[Due]:
         """Entries whose lease is over, the one to be delivered last first; nobody else gets them for 2 seconds."""
+        return dues(self._request(self.pack_fetch_due(limit)))
+
+    def pack_fetch_due(self, limit: int) -> bytes:
+        """The call of fetch_due.lua, whose reply :func:`dues` reads."""
         keys = self._keys
-        fetch = script("fetch_due", "common")
-        reply = self._request(
-            fetch.pack([keys.unacked(""), keys.unacked_index("")], [self._visibility, min(limit, MOST), TRY])
-        )
-        if not reply:
-            return []
-        score, *found = reply
-        return [Due(tag.decode(), value, score) for tag, value in zip(found[::2], found[1::2], strict=True)]
+        fetch = self._script("fetch_due", "common")
+        return fetch.pack([keys.unacked(""), keys.unacked_index("")], [self._visibility, min(limit, MOST), TRY])
 
     def restore(self, entries: Sequence[tuple[Due, Sequence[Move]]]) -> list[str]:
         """Move fetched entries to their destinations, in the order they were fetched: in front, oldest first.
@@ -126,3 +125,11 @@ class Moves(Calls):
         Returns: the tags whose holder has renewed, acknowledged or given back meanwhile.
         """
         return self.move("", [(due.tag, due.score, moves) for due, moves in entries])
+
+
+def dues(reply: list[bytes]) -> list[Due]:
+    """Read the reply of fetch_due.lua."""
+    if not reply:
+        return []
+    score, *found = reply
+    return [Due(tag.decode(), value, score) for tag, value in zip(found[::2], found[1::2], strict=True)]

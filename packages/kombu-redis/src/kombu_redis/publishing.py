@@ -69,7 +69,7 @@ class PublishVerbs(SettleVerbs):
 
     def basic_publish(
         self,
-        message: dict[str, Any],
+        message: dict[str, Any] | str | bytes,
         exchange: str = "",
         routing_key: str = "",
         mandatory: bool = False,
@@ -85,6 +85,8 @@ class PublishVerbs(SettleVerbs):
         """
         if self.closed:
             self._check_open()
+        if not isinstance(message, dict):
+            message = self._prepared(message)
         try:
             self._publish(message, exchange, routing_key, mandatory, delay)
         except ChannelError:
@@ -181,7 +183,7 @@ class PublishVerbs(SettleVerbs):
         if one or route.more_channels:
             payload = self._write(message, way)
             for channel in route.more_channels:
-                self.connection.server.call("PUBLISH", channel, payload)
+                store.broadcast(channel, payload)
             if one:
                 anywhere = outlet.targets or route.fanout_channel is not None
                 stamp = self._expiry("", properties, PLAIN, time()) if route.streams else None

@@ -77,7 +77,7 @@ class Routes(Mirror):
         for name in queues:
             spec = self.state.queues.get(name)
             targets.append((name, spec.policy if spec is not None else PLAIN))
-            checks.append(("h", self.keys.queues, name, self._specs[name]))
+            checks.append(("h", self.keys.queues_of(name), name, self._specs[name]))
         channels = [self.keys.channel(name, key) for name in fanouts]
         found = Route(
             tuple(targets),
@@ -182,7 +182,7 @@ class Routes(Mirror):
     def _reload(self, checks: Iterable[Check]) -> None:
         """Read again what these checks are about."""
         exchanges = {field for kind, key, field, _ in checks if key == self.keys.exchanges}
-        queues = {field for kind, key, field, _ in checks if key == self.keys.queues}
+        queues = {field for kind, key, field, _ in checks if kind == "h" and key == self.keys.queues_of(field)}
         self.load_exchange(*sorted(exchanges))
         self.load_queue(*sorted(queues))
 

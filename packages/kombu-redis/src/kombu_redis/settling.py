@@ -227,7 +227,7 @@ class SettleVerbs(virtual.Channel):
             return
         self._seal(letter, {"exchange": exchange, "routing_key": routing_key})
         for channel in channels:
-            self.connection.server.call("PUBLISH", channel, write_payload(letter))
+            self.connection.store.broadcast(channel, write_payload(letter))
         if reason != "rejected":
             streams = tuple(self._not_in_circles(stream, routing_key, letter) for stream in streams)
         if streams:

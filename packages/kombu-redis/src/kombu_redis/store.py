@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .calls import TRY, Calls, script
+from .calls import TRY, Calls
 from .claiming import Claimed, Claims, Source, header_of
 from .moving import Due, Move, Moves
 from .outlet import Check, Limits, Outlet, Streams, Target
@@ -53,6 +53,8 @@ class Pushed(NamedTuple):
     unreadable: Sequence[Unreadable] = ()
     #: How many gave way and are gone.
     lost: int = 0
+    #: Queues that have the message although another has not: those of another node.
+    reached: frozenset[str] = frozenset()
 
     @property
     def gave_way(self) -> list[Leased | Unreadable]:
@@ -86,17 +88,17 @@ class Store(Claims, Moves, Calls):
         streams: Streams | None = None,
     ) -> Outlet:
         """A route to push to; worth keeping."""
-        push = script("push", "common", "checks", "broadcast")
-        plain = script("push_plain", "checks")
+        push = self._script("push", "common", "checks", "broadcast")
+        plain = self._script("push_plain", "checks")
         return Outlet((push, plain), self._keys, targets, checks, channel, shared, self._score, streams)
 
     def push(
         self, outlet: Outlet, payloads: Sequence[bytes], stamps: Sequence[float | None] | None = None
     ) -> Pushed:
         """Append messages; see :meth:`Outlet.pack`. Without payloads the limits of the queues are enforced."""
-        lease = self._new_prefix() if outlet.limited else ""
+        lease = self.new_prefix() if outlet.limited else ""
         reply = self._request(outlet.pack(payloads, stamps, lease))
-        return DONE if reply == 1 else self._pushed(outlet, lease, reply)
+        return DONE if reply == 1 else self.pushed(outlet, lease, reply)
 
     def push_many(
         self, batch: Iterable[tuple[Outlet, Sequence[bytes], Sequence[float | None] | None]]
@@ -105,24 +107,26 @@ class Store(Claims, Moves, Calls):
         calls = []
         packed = []
         for outlet, payloads, stamps in batch:
-            lease = self._new_prefix() if outlet.limited else ""
+            lease = self.new_prefix() if outlet.limited else ""
             calls.append((outlet, lease))
             packed.append(outlet.pack(payloads, stamps, lease))
         client = self._client
         with client.lock:
-            if self._acks:
-                client.buffer(*self._pack_acks())
+            self.send_acks_along()
             replies = client.attempt(packed)
         return [
             DONE
             if reply == 1
             else reply
             if isinstance(reply, Exception)
-            else self._pushed(outlet, lease, reply)
+            else self.pushed(outlet, lease, reply)
             for (outlet, lease), reply in zip(calls, replies, strict=True)
         ]
 
-    def _pushed(self, outlet: Outlet, prefix: str, reply: Any) -> Pushed:
+    def pushed(self, outlet: Outlet, prefix: str, reply: Any) -> Pushed:
+        """Read the reply to a call that an outlet has packed."""
+        if reply == 1:
+            return DONE
         if isinstance(reply, int):
             return Pushed(stale=-reply - 1)
         refused, dropped, lost = header_of(reply[0])
@@ -149,7 +153,7 @@ class Store(Claims, Moves, Calls):
             names.append(keys.delayed(queue))
             step = level[len(keys.level(queue, 0)) + len(keys.sep) :] or "0"
             about += (queue, step, "" if expires_at is None else expires_at, payload)
-        reply = self._request(script("delay", "common", "checks").pack(names, about))
+        reply = self._request(self._script("delay", "common", "checks").pack(names, about))
         return DONE if reply == 1 else Pushed(stale=-reply - 1)
 
     # -- time ----------------------------------------------------------------------------------------------
@@ -160,8 +164,12 @@ class Store(Claims, Moves, Calls):
 
     def due(self, key: str, limit: int = 100) -> list[bytes]:
         """Members of a sorted set whose time has come; nobody else gets them for 2 seconds."""
-        found: list[bytes] = self._request(script("due", "common").pack([key], [limit, TRY]))
+        found: list[bytes] = self._request(self.pack_due(key, limit))
         return found
+
+    def pack_due(self, key: str, limit: int) -> bytes:
+        """The call of due.lua."""
+        return self._script("due", "common").pack([key], [limit, TRY])
 
     # -- queues --------------------------------------------------------------------------------------------
 
@@ -170,17 +178,17 @@ class Store(Claims, Moves, Calls):
         levels = self._keys.levels(queue, max_priority)
         if len(levels) == 1:
             return int(self._request(pack("LLEN", levels[0])))
-        return int(self._request(script("size", "common").pack(levels)))
+        return int(self._request(self._script("size", "common").pack(levels)))
 
     def size_bytes(self, queue: str, max_priority: int | None = None) -> int:
         """Bytes of the bodies that are ready."""
         levels = self._keys.levels(queue, max_priority)
-        return int(self._request(script("size_bytes", "common").pack([self._keys.bytes(queue), *levels])))
+        return int(self._request(self._script("size_bytes", "common").pack([self._keys.bytes(queue), *levels])))
 
     def purge(self, queue: str, max_priority: int | None = None) -> int:
         """Remove what is ready; how many messages that were."""
         levels = self._keys.levels(queue, max_priority)
-        return int(self._request(script("purge", "common").pack([self._keys.bytes(queue), *levels])))
+        return int(self._request(self._script("purge", "common").pack([self._keys.bytes(queue), *levels])))
 
     def keys_of(self, queue: str, max_priority: int | None = None) -> list[str]:
         """Every key that goes with the queue; what could not be decoded is kept."""
@@ -192,6 +200,10 @@ class Store(Claims, Moves, Calls):
 
     def pass_on(self, token: str) -> None:
         """Leave a token, taken by somebody who has no use for it, to the next who waits."""
-        self._request(script("wake", "common").pack([token]))
+        self._request(self._script("wake", "common").pack([token]))
 
     nudge = pass_on
+
+    def broadcast(self, channel: str, payload: bytes) -> None:
+        """Publish on a pub/sub channel."""
+        self._request(pack("PUBLISH", channel, payload))

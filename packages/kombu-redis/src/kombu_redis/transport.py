@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os import getpid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
@@ -56,7 +56,13 @@ class Transport(Looping):
     The object is the connection. Threads may publish and settle on it at the same time; one at a time drains it.
     """
 
-    Channel = Channel
+    Channel: ClassVar[type[Channel]] = Channel
+    #: What a connection is made of; a cluster has its own.
+    _keys: ClassVar[Any] = Keys
+    _store: ClassVar[Any] = Store
+    _directory: ClassVar[Any] = Directory
+    _broadcasts: ClassVar[Any] = Broadcasts
+    _waiter: ClassVar[Any] = Waiter
 
     driver_type = "redis"
     driver_name = "redis"
@@ -89,11 +95,11 @@ class Transport(Looping):
         self.patience = self.options.socket_timeout
         #: Names this connection among all: its consumers, exclusive queues and leases.
         self.identity = uuid()
-        self.keys = Keys(self.options, self.address.db)
+        self.keys: Keys = self._keys(self.options, self.address.db)
         self.server = self.open_client()
         self.lock = self.server.lock
-        self.store = Store(self.server, self.keys, self.options)
-        self.directory = Directory(self.server, self.keys, self.options, self.state, self.identity)
+        self.store: Store = self._store(self.server, self.keys, self.options)
+        self.directory: Directory = self._directory(self.server, self.keys, self.options, self.state, self.identity)
         self.directory.owner = self
         #: Tags of the messages this connection holds a lease of.
         self.held: dict[str, None] = {}
@@ -104,9 +110,9 @@ class Transport(Looping):
         strategy = self.options.queue_order_strategy
         #: The order of the queues, unless they take turns.
         self._cycle = None if strategy == "round_robin" else cycle_by_name(strategy)()
-        self.broadcasts = Broadcasts(self)
+        self.broadcasts: Broadcasts = self._broadcasts(self)
         self.pulls = Pulls(self)
-        self.waiter = Waiter(self, self.broadcasts)
+        self.waiter: Waiter = self._waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
         self.sweep = Sweep(self)
         self._pid = getpid()

@@ -117,7 +117,7 @@ class Waiter:
         token = None
         for fileno in ready:
             if self._pipe is not None and fileno == self._pipe[0]:
-                _drain(fileno)
+                drain(fileno)
             elif self._asked and fileno == self._line.fileno():
                 token = self.answered()
             elif self._broadcasts.listening and fileno == self._broadcasts.fileno():
@@ -164,7 +164,7 @@ class Waiter:
                 os.close(end)
 
 
-def _drain(fileno: int) -> None:
+def drain(fileno: int) -> None:
     try:  # (once: what is left wakes it again, and eventlet's read waits where there is nothing)
         os.read(fileno, 1 << 16)
     except BlockingIOError:

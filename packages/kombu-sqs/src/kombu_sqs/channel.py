@@ -97,7 +97,7 @@ class Channel(HistoricNames, virtual.Channel):
 
     def basic_publish(
         self,
-        message: dict[str, Any],
+        message: dict[str, Any] | str | bytes,
         exchange: str = "",
         routing_key: str = "",
         mandatory: bool = False,
@@ -106,6 +106,8 @@ class Channel(HistoricNames, virtual.Channel):
         **kwargs: Any,
     ) -> None:
         """As for any virtual channel. Keywords also give SQS's own: ``message_attributes``, ``MessageGroupId``, ..."""
+        if not isinstance(message, dict):
+            message = self._prepared(message)
         try:
             super().basic_publish(message, exchange, routing_key, mandatory, immediate, delay, **kwargs)
         except (AMQPError, KombuError):

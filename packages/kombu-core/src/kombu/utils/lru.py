@@ -21,6 +21,8 @@ class LRUCache(UserDict):  # type: ignore[type-arg]
     Thread-safe. Iterating goes over a snapshot, oldest first.
     """
 
+    __module__ = "kombu.utils.functional"  # where pickles look for it
+
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
         self.mutex = RLock()

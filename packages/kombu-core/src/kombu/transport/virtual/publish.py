@@ -81,6 +81,11 @@ class PublishVerbs(DeclareVerbs):
             "properties": props,
         }
 
+    def _prepared(self, body: str | bytes) -> dict[str, Any]:
+        """The message that a bare body becomes: persistent, ``text/plain`` or ``application/data``."""
+        kind = ("text/plain", "utf-8") if isinstance(body, str) else ("application/data", "binary")
+        return self.prepare_message(body, None, *kind, None, {"delivery_mode": 2})
+
     def encode_body(self, body: Any, encoding: str | None = None) -> tuple[Any, str | None]:
         """The body as it travels, and the name of its encoding."""
         if encoding and encoding != "utf-8":
@@ -107,7 +112,7 @@ class PublishVerbs(DeclareVerbs):
 
     def basic_publish(
         self,
-        message: dict[str, Any],
+        message: dict[str, Any] | str | bytes,
         exchange: str = "",
         routing_key: str = "",
         mandatory: bool = False,
@@ -118,7 +123,7 @@ class PublishVerbs(DeclareVerbs):
         """Put the message on every queue its exchange routes it to.
 
         Arguments:
-            message: from :meth:`prepare_message`.
+            message: from :meth:`prepare_message`, or a body alone, as ``celery amqp`` publishes it.
             mandatory: return the message through ``events["basic_return"]`` when no queue gets it.
             delay: seconds before it can be received; needs the capability ``delay``.
 
@@ -128,6 +133,8 @@ class PublishVerbs(DeclareVerbs):
         """
         if self.closed:
             self._check_open()
+        if not isinstance(message, dict):
+            message = self._prepared(message)
         route = self.state.routes.get((exchange, routing_key))
         if route is not None and route.only is not None and delay is None and self._routes_by_state:
             self._seal(message, route.info)

@@ -1,0 +1,265 @@
+"""Messages on a cluster: each call goes to the shards it is about, to all their nodes before one reply is read.
+
+What touches one shard is as on a single server. A message that goes to queues of several shards gets to each of them in
+a step of its own; :mod:`.moving` says how one leaves its shard for another.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kombu.log import get_logger
+from kombu_redis import errors
+from kombu_redis.calls import MOST
+from kombu_redis.claiming import Claimed, pack_claim
+from kombu_redis.moving import dues
+from kombu_redis.store import DONE, Pushed
+
+from .moving import ClusterMoves
+from .outlet import ClusterOutlet, Part, checks_of, pack_check
+from .slots import SHARDS, shard_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kombu_redis.moving import Due
+    from kombu_redis.replies import Leased, Unreadable
+    from kombu_redis.store import Check, Source, Target
+
+    from .shard import ShardStore
+
+__all__ = ("ClusterStore",)
+
+logger = get_logger(__name__)
+
+#: What a part of the cluster may answer while others work.
+TROUBLE = (errors.ConnectionLost, errors.NoReply, errors.Unavailable)
+
+
+class ClusterStore(ClusterMoves):
+    """As :class:`kombu_redis.store.Store`."""
+
+    # -- into the lists ------------------------------------------------------------------------------------
+
+    def outlet(
+        self,
+        targets: Sequence[Target],
+        checks: Sequence[Check] = (),
+        channel: str | None = None,
+        *,
+        shared: bool = False,
+        streams: None = None,
+    ) -> ClusterOutlet:
+        """A route to push to; worth keeping. There are no streams on a cluster."""
+        return ClusterOutlet(self.shard, self._keys.prefix, targets, checks, channel, shared)
+
+    def push(
+        self, outlet: ClusterOutlet, payloads: Sequence[bytes], stamps: Sequence[float | None] | None = None
+    ) -> Pushed:
+        """Append messages, if the topology is what they were routed by; each shard looks after its own queues."""
+        if outlet.check is not None:
+            failed = self._client.request(outlet.check)
+            if failed:
+                return Pushed(stale=failed - 1)
+        if outlet.channel is not None:
+            width = 1 if outlet.shared else len(outlet.targets)
+            for payload in payloads[::width]:
+                self.broadcast(outlet.channel, payload)
+        if len(outlet.parts) == 1:
+            part = outlet.parts[0]
+            return part.store.push(part.outlet, payloads, stamps)
+        return self._push_parts(outlet, payloads, stamps)
+
+    def _push_parts(
+        self, outlet: ClusterOutlet, payloads: Sequence[bytes], stamps: Sequence[float | None] | None
+    ) -> Pushed:
+        calls, leases = [], []
+        for part in outlet.parts:
+            some = outlet.payloads(part, payloads)
+            times = None if stamps is None else outlet.payloads(part, stamps)
+            leases.append(part.store.new_prefix() if part.outlet.limited else "")
+            calls.append((part.store, part.outlet.pack(some, times, leases[-1])))
+        found = []
+        for part, lease, reply in zip(outlet.parts, leases, self.scatter(calls), strict=True):
+            if isinstance(reply, Exception):
+                raise reply
+            found.append((part, part.store.pushed(part.outlet, lease, reply)))
+        return _together(found)
+
+    def push_many(
+        self, batch: Iterable[tuple[ClusterOutlet, Sequence[bytes], Sequence[float | None] | None]]
+    ) -> list[Pushed | Exception]:
+        """As :meth:`push` for several outlets of one target each, in two round trips."""
+        batch = list(batch)
+        checks = list(dict.fromkeys(outlet.check for outlet, _, _ in batch if outlet.check is not None))
+        answers = dict(zip(checks, self._client.attempt(checks), strict=True))
+        done: list[Pushed | Exception] = []
+        calls, waiting = [], []
+        for outlet, payloads, stamps in batch:
+            failed = answers[outlet.check] if outlet.check is not None else 0
+            if failed == 0:
+                (part,) = outlet.parts
+                calls.append((part.store, part.outlet.pack(payloads, stamps)))
+                waiting.append((len(done), part))
+            done.append(failed if isinstance(failed, Exception) else Pushed(stale=failed))
+        for (at, part), reply in zip(waiting, self.scatter(calls), strict=True):
+            done[at] = reply if isinstance(reply, Exception) else part.store.pushed(part.outlet, "", reply)
+        for result in done:
+            if isinstance(result, (errors.ConnectionLost, errors.NoReply)):
+                raise result
+        return done
+
+    def push_delayed(
+        self,
+        targets: Sequence[tuple[Target, bytes, float | None]],
+        due: float,
+        checks: Sequence[Check] = (),
+    ) -> Pushed:
+        """Append a message to queues when ``due``."""
+        check = pack_check(checks, self._keys.prefix)
+        if check is not None:
+            failed = self._client.request(check)
+            if failed:
+                return Pushed(stale=failed - 1)
+        shards: dict[int, list[tuple[Target, bytes, float | None]]] = {}
+        for target in targets:
+            shards.setdefault(shard_of(target[0].queue), []).append(target)
+        reached: list[str] = []
+        for number, some in shards.items():
+            queues = [target.queue for target, _, _ in some]
+            done = self.shard(number).push_delayed(some, due, checks_of(checks, queues))
+            if done.stale is not None:
+                return done._replace(reached=frozenset(reached))
+            reached += queues
+        return DONE
+
+    def broadcast(self, channel: str, payload: bytes) -> None:
+        """Publish on a channel of its slot; with Redis before 7, on all nodes."""
+        if self._sharded:
+            try:
+                self._client.call("SPUBLISH", channel, payload)
+            except errors.CommandError as exc:
+                if "unknown command" not in str(exc):
+                    raise
+                self._sharded = False
+        if not self._sharded:
+            self._client.call("PUBLISH", channel, payload)
+
+    # -- out of the lists ----------------------------------------------------------------------------------
+
+    def claim(
+        self,
+        sources: tuple[Source, ...],
+        limits: Sequence[int],
+        prefix: str,
+        first: int,
+        *,
+        limit: int = MOST,
+        begin: int = 0,
+    ) -> Claimed:
+        """Take messages of several queues into the lease; a shard after the other when there is a limit for all."""
+        shards: dict[int, list[int]] = {}
+        for at in range(begin, begin + len(sources)):
+            at %= len(sources)
+            shards.setdefault(shard_of(sources[at].queue), []).append(at)
+        found: list[Claimed] = []
+        left = limit
+        calls = []
+        for number, ats in shards.items():
+            store = self.shard(number)
+            some, rooms = tuple(sources[at] for at in ats), [limits[at] for at in ats]
+            tags = f"{number}.{prefix}"
+            if len(shards) == 1 or limit < MOST:
+                if left > 0:
+                    found.append(store.claim(some, rooms, tags, first, limit=left))
+                    left -= len(found[-1].messages) + len(found[-1].unreadable)
+                continue
+            claim = store.prepared(some, tags)
+            calls.append((store, claim, pack_claim(claim, rooms, first, left, 0)))
+        trouble = None
+        for (store, claim, _), reply in zip(
+            calls, self.scatter([(store, packed) for store, _, packed in calls]), strict=True
+        ):
+            if isinstance(reply, Exception):
+                trouble = reply
+            else:
+                found.append(store.claimed(reply, claim, first))
+        if trouble is not None and not any(claimed.messages or claimed.unreadable for claimed in found):
+            raise trouble
+        return _joined(found, first)
+
+    def expire(
+        self, queue: str, max_priority: int | None = None, limit: int = 100, look_again: float = 5.0
+    ) -> tuple[list[Leased], list[Unreadable]]:
+        """Take expired messages from the front of a queue into the lease."""
+        return self.of(queue).expire(queue, max_priority, limit, look_again)
+
+    # -- time ----------------------------------------------------------------------------------------------
+
+    def fetch_due(self, limit: int = 100) -> list[Due]:
+        """Entries whose lease is over, of all shards that can be reached."""
+        stores = [self.shard(number) for number in range(SHARDS)]
+        replies = self.reachable([(store, store.pack_fetch_due(limit)) for store in stores])
+        return [due for reply in replies for due in dues(reply)]
+
+    def due_to_expire(self, limit: int = 100) -> list[str]:
+        """Queues of which a message may have expired."""
+        stores = [self.shard(number) for number in range(SHARDS)]
+        replies = self.reachable([(store, store.pack_due(store.keys.expiring, limit)) for store in stores])
+        return [name.decode() for reply in replies for name in reply]
+
+    def reachable(self, calls: Sequence[tuple[ShardStore, bytes]]) -> list[Any]:
+        """The replies of the shards that have one: a part that is down must not keep the others from working."""
+        found = []
+        for reply in self.scatter(calls):
+            if isinstance(reply, TROUBLE):
+                logger.debug("A part of the cluster is left out: %s", reply)
+            elif isinstance(reply, Exception):
+                raise reply
+            else:
+                found.append(reply)
+        return found
+
+    # -- queues --------------------------------------------------------------------------------------------
+
+    def size(self, queue: str, max_priority: int | None = None) -> int:
+        """How many messages are ready."""
+        return self.of(queue).size(queue, max_priority)
+
+    def size_bytes(self, queue: str, max_priority: int | None = None) -> int:
+        """Bytes of the bodies that are ready."""
+        return self.of(queue).size_bytes(queue, max_priority)
+
+    def purge(self, queue: str, max_priority: int | None = None) -> int:
+        """Remove what is ready; how many messages that were."""
+        return self.of(queue).purge(queue, max_priority)
+
+    def pass_on(self, token: str) -> None:
+        """Wake the next who waits, in place of somebody who has no use for it."""
+        self._client.run(self.shard(0)._script("wake", "common"), [token])
+
+
+def _together(found: Sequence[tuple[Part, Pushed]]) -> Pushed:
+    """What has become of a message that went to several shards."""
+    refused = [(message, part.ats[at]) for part, done in found for message, at in done.refused]
+    dropped = [each for _, done in found for each in done.dropped]
+    unreadable = [each for _, done in found for each in done.unreadable]
+    lost = sum(done.lost for _, done in found)
+    stale = next((done.stale for _, done in found if done.stale is not None), None)
+    reached: frozenset[str] = frozenset()
+    if stale is not None:
+        took = [part for part, done in found if done.stale is None]
+        reached = frozenset(target.queue for part in took for target in part.outlet.targets)
+    return Pushed(stale, refused, dropped, unreadable, lost, reached)
+
+
+def _joined(found: Sequence[Claimed], first: int) -> Claimed:
+    if len(found) == 1:
+        return found[0]
+    return Claimed(
+        [each for claimed in found for each in claimed.messages],
+        [each for claimed in found for each in claimed.unreadable],
+        [each for claimed in found for each in claimed.stale],
+        [each for claimed in found for each in claimed.promoted],
+        max((claimed.next for claimed in found), default=first),
+    )

@@ -1,0 +1,91 @@
+"""``redis+cluster://`` and ``rediss+cluster://``: a Redis Cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kombu_redis.transport import Transport
+from kombu_redis.waiting import LOOK_AGAIN
+
+from .address import ClusterAddress
+from .channel import ClusterChannel
+from .client import ClusterClient
+from .directory import ClusterDirectory
+from .fanout import ClusterBroadcasts
+from .keys import ClusterKeys
+from .store import ClusterStore
+from .waiting import ClusterWaiter
+
+if TYPE_CHECKING:
+    from kombu_redis.address import Address
+
+__all__ = ("ClusterTransport",)
+
+
+class ClusterTransport(Transport):
+    """A connection to a cluster: at most three sockets to each of its masters, made when they are needed."""
+
+    Channel = ClusterChannel
+    _keys = ClusterKeys
+    _store = ClusterStore
+    _directory = ClusterDirectory
+    _broadcasts = ClusterBroadcasts
+    _waiter = ClusterWaiter
+
+    address: ClusterAddress
+    server: Any
+    waiter: ClusterWaiter
+
+    _looking: Any = None
+
+    def _address(self, client: Any) -> Address:
+        if self.options.fanout == "stream":
+            raise ValueError(
+                "fanout is 'stream', which a Redis Cluster cannot have: the stream and the queues that read it are in"
+                " different slots; 'queue' keeps broadcasts as well"
+            )
+        return ClusterAddress.from_client(client)
+
+    def socket_name(self, use: str = "") -> str | None:
+        """What CLIENT LIST shows for a socket of this use."""
+        name = self.options.client_name
+        return f"{name}-{use}" if name and use else name
+
+    def open_client(self, use: str = "") -> Any:
+        """Sockets to the masters, not connected yet."""
+        return ClusterClient(self.address, self.options, self.socket_name(use))
+
+    def fetch(self) -> bool:
+        """As on a single server; who has something to do does not wait for messages any more."""
+        found = super().fetch()
+        if found:
+            self.waiter.withdraw()
+        return found
+
+    def _note(self, token: str | None) -> None:
+        """Of queues that nobody here has room for, somebody else is woken."""
+        wanted = {self.keys.wake(queue) for queue in self._wanted()}
+        for heard in self.waiter.tokens():
+            if heard not in wanted:
+                self.store.pass_on(heard)
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Let the loop deliver; it wakes up now and then, to look again."""
+        super().register_with_event_loop(connection, loop)
+        self._looking = loop.call_repeatedly(LOOK_AGAIN, _nothing)
+
+    def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:
+        """Take everything out of the loop again."""
+        super().unregister_from_event_loop(connection, loop)
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+
+    def inherited_fds(self, *objects: Any) -> list[int]:
+        """The descriptors that a forked child must not use."""
+        clients = [*self.server.clients(), *self.broadcasts.clients(), *self.waiter.clients()]
+        return [*(client.fileno() for client in clients), *self.waiter.pipe]
+
+
+def _nothing() -> None:
+    """A round of the loop looks for messages when it is time."""
