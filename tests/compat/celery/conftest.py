@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(name, ...): only on brokers that can do all of it")
 
 
-@pytest.fixture(scope="session", params=["amqp", "redis", "redis streams", "sqs", "memory"])
+@pytest.fixture(scope="session", params=["amqp", "redis", "redis cluster", "redis streams", "sqs", "memory"])
 def _site(request: pytest.FixtureRequest) -> Iterator[Site]:
     from tests.compat.celery.sites import Site
 
@@ -43,6 +43,9 @@ def _site(request: pytest.FixtureRequest) -> Iterator[Site]:
         settings: dict[str, Any] = {}
         if request.param.startswith("redis"):
             broker = redis.url_of(next(numbers))
+            if request.param == "redis cluster":
+                broker = request.getfixturevalue("redis_cluster").url
+                settings["broker_transport_options"] = {"global_keyprefix": "celery:"}
             if request.param == "redis streams":
                 settings["broker_transport_options"] = {"fanout": "stream"}
         elif request.param == "amqp":

@@ -11,6 +11,7 @@ from faults import blocked as blocked
 from faults import close_while_waiting as close_while_waiting
 from faults import fork as fork
 from faults import heartbeats as heartbeats
+from faults import killed_publisher as killed_publisher
 from faults import lease as lease
 from faults import lost as lost
 from faults import silent_broker as silent_broker
@@ -268,6 +269,23 @@ def event_loop(rig: Rig) -> None:
     assert sorted(got) == ["call", "message", "timer"]
     connection.transport.unregister_from_event_loop(connection.connection, hub)
     hub.close()
+
+
+def celery_timer(rig: Rig) -> None:
+    """Celery's timers for greenlets are built on ours."""
+    if rig.library == "gevent":
+        from celery.concurrency.gevent import Timer
+    else:
+        from celery.concurrency.eventlet import Timer
+    timer, called = Timer(), []
+    timer.call_repeatedly(0.01, called.append, ["again"])
+    timer.call_after(0.01, called.append, ["once"])
+    timer.call_after(PATIENCE, called.append, ["never"]).cancel()
+    while called.count("again") < 3 or "once" not in called:
+        sleep(0.01)
+    timer.clear()
+    assert called.count("once") == 1
+    assert "never" not in called
 
 
 def broadcasts(rig: Rig) -> None:

@@ -41,9 +41,9 @@ EVERYWHERE = [
     "deadlines", "killed", "event_loop", "broadcasts", "close_while_waiting",
 ]  # fmt: skip
 OVER_A_NETWORK = ["refused", "tls"]
-FAULTS = ["lost", "stuck_answer", "stuck_write"]
+FAULTS = ["lost", "stuck_answer", "stuck_write", "killed_publisher"]
 SCENARIOS = {
-    "memory": EVERYWHERE,
+    "memory": [*EVERYWHERE, "celery_timer"],
     "redis": [*EVERYWHERE, *OVER_A_NETWORK, *FAULTS, "lease"],
     "amqp": [*EVERYWHERE, *OVER_A_NETWORK, *FAULTS, "heartbeats", "silent_broker"],
 }
