@@ -95,11 +95,11 @@ class Looping(virtual.Transport):
             self._loop.add_reader(fileno, self.on_readable, fileno)
         self._watched = filenos
 
-    def on_readable(self, *args: Any) -> None:
+    def on_readable(self, fileno: Any, *args: Any) -> None:
         """The loop found a descriptor readable."""
         self.idle = False
         try:
-            self._note(self.waiter.read([args[0]]))
+            self._note(self.waiter.read([fileno]))
         except BaseException:
             self._watch_nothing(self._loop)
             raise
