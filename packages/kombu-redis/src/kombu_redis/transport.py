@@ -25,7 +25,7 @@ from .errors import get_redis_error_classes
 from .fanout import Broadcasts
 from .keeper import Keeper
 from .keys import Keys
-from .looping import Looping
+from .looping import Looping, Parts, share_out
 from .options import Options
 from .pulling import Pulls
 from .store import Source, Store
@@ -58,11 +58,7 @@ class Transport(Looping):
 
     Channel: ClassVar[type[Channel]] = Channel
     #: What a connection is made of; a cluster has its own.
-    _keys: ClassVar[Any] = Keys
-    _store: ClassVar[Any] = Store
-    _directory: ClassVar[Any] = Directory
-    _broadcasts: ClassVar[Any] = Broadcasts
-    _waiter: ClassVar[Any] = Waiter
+    parts: ClassVar[Parts] = Parts(Keys, Store, Directory, Broadcasts, Waiter, Sweep)
 
     driver_type = "redis"
     driver_name = "redis"
@@ -95,11 +91,12 @@ class Transport(Looping):
         self.patience = self.options.socket_timeout
         #: Names this connection among all: its consumers, exclusive queues and leases.
         self.identity = uuid()
-        self.keys: Keys = self._keys(self.options, self.address.db)
+        parts = self.parts
+        self.keys: Keys = parts.keys(self.options, self.address.db)
         self.server = self.open_client()
         self.lock = self.server.lock
-        self.store: Store = self._store(self.server, self.keys, self.options)
-        self.directory: Directory = self._directory(self.server, self.keys, self.options, self.state, self.identity)
+        self.store: Store = parts.store(self.server, self.keys, self.options)
+        self.directory: Directory = parts.directory(self.server, self.keys, self.options, self.state, self.identity)
         self.directory.owner = self
         #: Tags of the messages this connection holds a lease of.
         self.held: dict[str, None] = {}
@@ -110,11 +107,11 @@ class Transport(Looping):
         strategy = self.options.queue_order_strategy
         #: The order of the queues, unless they take turns.
         self._cycle = None if strategy == "round_robin" else cycle_by_name(strategy)()
-        self.broadcasts: Broadcasts = self._broadcasts(self)
+        self.broadcasts: Broadcasts = parts.broadcasts(self)
         self.pulls = Pulls(self)
-        self.waiter: Waiter = self._waiter(self, self.broadcasts)
+        self.waiter: Waiter = parts.waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
-        self.sweep = Sweep(self)
+        self.sweep: Sweep = parts.sweep(self)
         self._pid = getpid()
 
     def _address(self, client: Any) -> Address:
@@ -394,16 +391,3 @@ class Transport(Looping):
     def is_inherited(self) -> bool:
         """Whether this process is a child of the one that made the connection: what it holds is the parent's."""
         return getpid() != self._pid
-
-
-def share_out(messages: list[dict[str, Any]], takers: list[tuple[Subscription, int]]) -> None:
-    """Give messages, oldest first, to the consumers of one queue in turn, as far as each has room."""
-    shares: list[list[dict[str, Any]]] = [[] for _ in takers]
-    turn = 0
-    for message in messages:
-        while len(shares[turn]) >= takers[turn][1]:
-            turn = (turn + 1) % len(takers)
-        shares[turn].append(message)
-        turn = (turn + 1) % len(takers)
-    for (taker, _), share in zip(takers, shares, strict=True):
-        taker.fetched.extend(reversed(share))
