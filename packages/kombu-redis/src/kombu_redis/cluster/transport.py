@@ -32,6 +32,7 @@ class ClusterTransport(Transport):
     _broadcasts = ClusterBroadcasts
     _waiter = ClusterWaiter
 
+    hears_of_queues = False
     address: ClusterAddress
     server: Any
     waiter: ClusterWaiter

@@ -61,6 +61,29 @@ for queue = 1, queues do
   first_key = first_key + 6 + tonumber(ARGV[4 * queue + 4])
 end
 
+-- Whether there is nothing in any of the queues, and all are as the client knows them. One command for all: this is what
+-- those who wait ask again and again.
+local function is_idle()
+  for start = 1, queues, 500 do
+    local stop = math.min(start + 499, queues)
+    local names, keys = {}, {}
+    for queue = start, stop do
+      local at = places[queue]
+      names[#names + 1] = ARGV[4 * queue + 1]
+      for key = at + 6, at + 5 + tonumber(ARGV[4 * queue + 4]) do keys[#keys + 1] = KEYS[key] end
+      keys[#keys + 1] = KEYS[at + 3]
+    end
+    for queue, value in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do
+      if (value or '') ~= ARGV[4 * (start + queue - 1) + 2] then return false end
+    end
+    for from = 1, #keys, 5000 do
+      if redis.call('EXISTS', unpack(keys, from, math.min(from + 4999, #keys))) > 0 then return false end
+    end
+  end
+  return true
+end
+if queues > 1 and is_idle() then return nil end
+
 for turn = 0, queues - 1 do
   local queue = (begin + turn) % queues + 1
   local at, about = places[queue], 4 * queue
