@@ -11,6 +11,7 @@ from kombu.testing.conformance import *  # noqa: F403
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kombu.testing.rig import Rig
     from tests.support.sqs import Endpoint
 
 
@@ -30,6 +31,20 @@ class Shelf(dict[str, bytes]):
 
 
 SHELF = Shelf()
+
+
+class TestTurns(TestTurns):  # noqa: F405
+    def test_also_by_two_connections(self, rig: Rig) -> None:
+        """Where something limits them: a receive takes up to ten messages, so one may get everything otherwise."""
+        queue = rig.queue()
+        inboxes = []
+        for _ in range(2):
+            channel = rig.new_channel(rig.connect())
+            channel.basic_qos(0, 1, False)
+            inboxes.append(rig.consume(queue, channel=channel))
+        rig.send(queue, "a", "b", "c")
+        rig.receive(2, *inboxes)
+        assert [len(inbox) for inbox in inboxes] == [1, 1]
 
 
 @pytest.fixture
@@ -55,7 +70,6 @@ def degradations() -> Mapping[str, str]:
         "max_length": "x-max-length is ignored: SQS knows the length of a queue only about",
         "queue_expires": "x-expires is ignored: a queue that nobody uses stays",
         "TestDelay.test_in_the_order_of_their_times": SECONDS,
-        "TestTurns.test_also_by_two_connections": "a receive takes up to ten messages where nothing limits it",
         "TestMessageTtl.test_does_not_count_while_expired_messages_stand_first": UNNOTICED,
         "TestMessageTtl.test_zero_expires_unless_somebody_waits": UNNOTICED,
         "TestExpiredLetter.test_expired": UNNOTICED,

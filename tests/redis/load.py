@@ -39,6 +39,8 @@ class Publisher:
         self.received = received
         #: What the server has said it has.
         self.confirmed: set[int] = set()
+        #: What it has told everybody.
+        self.told: list[int] = []
         self.number = 0
         self.stop = Event()
 
@@ -68,6 +70,7 @@ class Publisher:
             self.confirmed.add(number)
         if rounds % 5 == 0:
             producer.publish(self.number, exchange=NEWS, declare=[NEWS], **limits)
+            self.told.append(self.number)
 
     def batch(self, producer: Any) -> None:
         numbers = range(self.number + 1, self.number + 21)
@@ -95,6 +98,8 @@ class Program(ConsumerMixin):
         self.received: set[int] = set()
         self.last = 0
         self.heard = 0
+        #: All that it has heard.
+        self.news: list[int] = []
 
     def get_consumers(self, make: Any, channel: Any) -> list[Consumer]:
         handlers = {"ping": lambda state: "pong"}
@@ -104,6 +109,12 @@ class Program(ConsumerMixin):
             make([INBOX], on_message=self.on_news, no_ack=True),
             node.Consumer(callbacks=[node.handle_message]),
         ]
+
+    def establish_connection(self) -> Connection:
+        """As the mixin does, without its pauses of many seconds."""
+        connection = self.connection.clone()
+        connection.ensure_connection(self.on_connection_error, **POLICY)
+        return connection
 
     @property
     def restart_limit(self) -> Any:  # type: ignore[override]
@@ -117,6 +128,7 @@ class Program(ConsumerMixin):
 
     def on_news(self, message: Any) -> None:
         self.heard = max(self.heard, message.payload)
+        self.news.append(message.payload)
 
 
 class Running:

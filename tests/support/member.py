@@ -57,7 +57,9 @@ class Member:
     def publish(self, bodies, exchange="", type="direct", key="", **options):
         """Publish each; ``at`` is when the call began."""
         to = Exchange(exchange, type) if exchange else None
-        with self.connection.Producer(exchange=to) as producer:  # (which declares it: kombu 5.7 needs to know its type)
+        with self.connection.Producer(
+            exchange=to
+        ) as producer:  # (which declares it: kombu 5.7 needs to know its type)
             for body in bodies:
                 at = monotonic()
                 producer.publish(body, routing_key=key, **options)
@@ -114,6 +116,36 @@ class Member:
         say(consuming=[spec["name"] for spec in queues])
         self.drain(connection)
 
+    def send(self, queue, body, **options):
+        """Publish one message, also of bytes: ``{"bytes": [0, 255]}``."""
+        if isinstance(body, dict) and "bytes" in body:
+            body = bytes(body["bytes"])
+        to = entity(queue)
+        with self.connection.Producer() as producer:
+            producer.publish(body, exchange=to.exchange, routing_key=to.routing_key, declare=[to], **options)
+
+    def take(self, queue, then="ack", seconds=15, properties=()):
+        """Consume one message, say what it is, and settle it."""
+        taken = []
+        with self.connection.channel() as channel:
+            consumer = Consumer(channel, [entity(queue)], callbacks=[lambda *both: taken.append(both)])
+            consumer.qos(prefetch_count=1)
+            with consumer:
+                end = monotonic() + seconds
+                while not taken and monotonic() < end:
+                    try:
+                        self.connection.drain_events(timeout=WAIT)
+                    except TimeoutError:
+                        pass
+                for body, message in taken:
+                    getattr(message, then)()
+                    say(
+                        taken={"bytes": list(body)} if isinstance(body, bytes) else body,
+                        type=[message.content_type, message.content_encoding],
+                        headers=message.headers,
+                        properties={name: message.properties.get(name) for name in properties},
+                    )
+
     def hold(self, queue):
         """Take every message that is ready and keep it."""
         channel, held = self.connection.channel(), []
@@ -133,7 +165,9 @@ class Member:
         """Consume with as many connections, each drained by a thread of its own."""
         for _ in range(count):
             connection = Connection(self.url, transport_options=self.options)
-            Thread(target=self.consume, args=(queues, prefetch), kwargs={"connection": connection}, daemon=True).start()
+            Thread(
+                target=self.consume, args=(queues, prefetch), kwargs={"connection": connection}, daemon=True
+            ).start()
 
     def serve(self, name):
         """Be a node of the mailbox "control" that answers "ping"."""

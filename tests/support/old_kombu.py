@@ -27,3 +27,11 @@ def old_kombu() -> str:
             run(named, "-c", CHECK)
             return named
         return environment("old-kombu", REQUIREMENTS, check=CHECK)
+
+
+@pytest.fixture(scope="session")
+def old_kombu_sqs() -> str:
+    """The interpreter of an environment with kombu 5.7.0, boto3 and pycurl."""
+    check = f"import boto3, kombu, pycurl, sys; sys.exit(kombu.__version__ != {VERSION!r})"
+    with needed(f"kombu {VERSION} with what sqs:// wants"):
+        return environment("old-kombu-sqs", [f"kombu[sqs]=={VERSION}"], check=check)

@@ -30,8 +30,9 @@ DATABASES = 4096
 
 
 def program() -> str | None:
-    """Where redis-server is, or None."""
-    return shutil.which("redis-server", path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/local/bin")
+    """Where redis-server is, or None; ``REDIS_SERVER`` in the environment names another one."""
+    name = os.environ.get("REDIS_SERVER", "redis-server")
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/local/bin")
 
 
 def free_port() -> int:
@@ -49,6 +50,7 @@ class RedisServer:
         tls: ``certfile``, ``keyfile`` and ``cafile`` for a TLS listener on ``tls_port``.
         password: of the user ``default``.
         outlives: it goes on running when this process ends, however that comes about.
+        host: the address it listens on; anything but loopback is one of a network namespace of the test's own.
     """
 
     def __init__(
@@ -58,12 +60,14 @@ class RedisServer:
         tls: dict[str, str] | None = None,
         password: str = "",
         outlives: bool = False,
+        host: str = "127.0.0.1",
     ) -> None:
         self.directory = Path(directory).resolve()
         self.settings = dict(settings or {})
         self.tls = tls
         self.password = password
         self.outlives = outlives
+        self.host = host
         self.state: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[Any] = []
@@ -98,13 +102,13 @@ class RedisServer:
     def url_of(self, database: int, port: int | None = None) -> str:
         """The URL of one database, by another port when a proxy stands in front."""
         secret = f":{self.password}@" if self.password else ""
-        return f"redis://{secret}127.0.0.1:{port or self.port}/{database}"
+        return f"redis://{secret}{self.host}:{port or self.port}/{database}"
 
     def client(self, database: int = 0) -> Any:
         """A redis-py client, to look at what is stored; it is closed when the server is removed."""
         from redis import Redis
 
-        client = Redis(port=self.port, db=database, password=self.password or None)
+        client = Redis(self.host, self.port, db=database, password=self.password or None)
         self._clients.append(client)
         return client
 
@@ -145,7 +149,7 @@ class RedisServer:
         """The first word of its answer to PING, or nothing when nobody answers."""
         with socket.socket() as probe, suppress(OSError):
             probe.settimeout(1)
-            probe.connect(("127.0.0.1", self.port))
+            probe.connect((self.host, self.port))
             probe.sendall(b"PING\r\n")
             return (probe.recv(100).split() or [b""])[0]
         return b""
@@ -198,7 +202,7 @@ class RedisServer:
     def _configuration(self) -> str:
         lines: dict[str, Any] = {
             "port": self.port,
-            "bind": "127.0.0.1",
+            "bind": self.host,
             "unixsocket": self.socket,
             "databases": DATABASES,
             "save": '""',

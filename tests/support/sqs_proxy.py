@@ -18,7 +18,7 @@ __all__ = ("LOSE", "RESET", "HttpProxy", "refusal")
 #: What a rule may answer besides a status with a body: close without reading; pass it on, then lose the answer.
 RESET, LOSE = "reset", "lose"
 
-#: None: pass it on; RESET, LOSE; seconds to wait before passing it on; or (status, error code).
+#: None: pass it on; RESET, LOSE; seconds to wait before passing it on; (status, error code); or a dictionary to answer.
 Verdict = Any
 
 
@@ -38,9 +38,13 @@ class _Server(ThreadingHTTPServer):
 class HttpProxy:
     """Listens on loopback. ``rule(action, number)`` judges each request; ``number`` counts that action from 1."""
 
-    def __init__(self, port: int, rule: Callable[[str, int], Verdict] | None = None) -> None:
+    def __init__(
+        self, upstream: int, rule: Callable[[str, int], Verdict] | None = None, *, port: int = 0
+    ) -> None:
         self.rule = rule or (lambda action, number: None)
         self.actions: list[str] = []
+        #: What each action was asked with, in order: parsed where it is JSON.
+        self.asked: list[tuple[str, Any]] = []
         #: The credential scopes seen: access key ids.
         self.keys: list[str] = []
         self._seen = Lock()
@@ -51,14 +55,14 @@ class HttpProxy:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                proxy._handle(self, port)
+                proxy._handle(self, upstream)
 
             do_PUT = do_GET = do_DELETE = do_POST
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing."""
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", port), Handler)
         self.port = int(self._server.server_address[1])
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -75,11 +79,17 @@ class HttpProxy:
         with self._seen:
             return self.actions.count(action)
 
+    def requests(self, action: str) -> list[Any]:
+        """What an action was asked with."""
+        with self._seen:
+            return [request for name, request in self.asked if name == action]
+
     def _handle(self, handler: BaseHTTPRequestHandler, port: int) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         action = _action(handler, body)
         with self._seen:
             self.actions.append(action)
+            self.asked.append((action, _parsed(body)))
             number = self.actions.count(action)
             scope = handler.headers.get("Authorization", "").partition("Credential=")[2]
             self.keys.append(scope.partition("/")[0])
@@ -91,8 +101,15 @@ class HttpProxy:
             return
         if isinstance(verdict, tuple):
             status, code = verdict
-            answer = json.dumps({"__type__": code, "__type": code, "message": f"told to say {code}"}).encode()
+            text = f"told to say {code}"
+            answer = json.dumps({"__type__": code, "__type": code, "message": text}).encode()
+            if not handler.headers.get("X-Amz-Target"):  # SNS and STS speak the query protocol
+                answer = f"<R><Error><Code>{code}</Code><Message>{text}</Message></Error></R>".encode()
             self._answer(handler, status, {"Content-Type": "application/x-amz-json-1.0"}, answer)
+            return
+        if isinstance(verdict, dict):
+            answer = json.dumps(verdict).encode()
+            self._answer(handler, 200, {"Content-Type": "application/x-amz-json-1.0"}, answer)
             return
         if isinstance(verdict, (int, float)):
             self._closing.wait(verdict)
@@ -112,6 +129,13 @@ class HttpProxy:
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         handler.wfile.write(body)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body
 
 
 def _action(handler: BaseHTTPRequestHandler, body: bytes) -> str:

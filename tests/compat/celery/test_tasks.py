@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WAIT = 30
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent", "eventlet"])
 def test_a_worker_of_each_pool_answers(site: Site, pool: str) -> None:
     if site.kind == "memory" and pool != "solo":
         pytest.skip(f"memory cannot: processes: {site.cannot['processes']}")

@@ -79,7 +79,7 @@ def close_while_waiting(rig: Rig) -> None:
         return monotonic() - began
 
     waiter = rig.spawn(wait)
-    rig.after_ticks(connection.release)
+    rig.after_ticks(connection.release).result()
     assert waiter.result() < PATIENCE / 2
 
 

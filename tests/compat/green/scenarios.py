@@ -270,6 +270,23 @@ def event_loop(rig: Rig) -> None:
     hub.close()
 
 
+def celery_timer(rig: Rig) -> None:
+    """Celery's timers for greenlets are built on ours."""
+    if rig.library == "gevent":
+        from celery.concurrency.gevent import Timer
+    else:
+        from celery.concurrency.eventlet import Timer
+    timer, called = Timer(), []
+    timer.call_repeatedly(0.01, called.append, ["again"])
+    timer.call_after(0.01, called.append, ["once"])
+    timer.call_after(PATIENCE, called.append, ["never"]).cancel()
+    while called.count("again") < 3 or "once" not in called:
+        sleep(0.01)
+    timer.clear()
+    assert called.count("once") == 1
+    assert "never" not in called
+
+
 def broadcasts(rig: Rig) -> None:
     """Each of three waiting greenlets gets what is published to a fanout exchange."""
     exchange, heard, ready = Exchange(rig.queue.name, "fanout"), [], []

@@ -43,7 +43,7 @@ EVERYWHERE = [
 OVER_A_NETWORK = ["refused", "tls"]
 FAULTS = ["lost", "stuck_answer", "stuck_write"]
 SCENARIOS = {
-    "memory": EVERYWHERE,
+    "memory": [*EVERYWHERE, "celery_timer"],
     "redis": [*EVERYWHERE, *OVER_A_NETWORK, *FAULTS, "lease"],
     "amqp": [*EVERYWHERE, *OVER_A_NETWORK, *FAULTS, "heartbeats", "silent_broker"],
 }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Event
 
 import pytest
 
 from kombu import Connection
 from kombu_amqp import ChannelInUse, ConnectionInUse
+from kombu_amqp.errors import ConnectionLost
 from tests.support.proxy import Proxy
 
 
@@ -33,6 +35,29 @@ def test_a_channel_used_by_two_threads(proxy: Proxy) -> None:
         assert waiting.result(5).queue == "threads"
         channel.basic_publish(channel.prepare_message(b"x"), routing_key="threads")
         assert channel.basic_get("threads", no_ack=True).body == b"x"
+
+
+def test_closing_while_another_thread_waits(amqp_url: str) -> None:
+    # Given: a thread that waits for messages, for as long as it takes
+    connection = Connection(amqp_url).connect()
+
+    def wait() -> None:
+        while True:
+            try:
+                return connection.drain_events(timeout=60)
+            except ConnectionInUse:  # (the test has looked in that moment)
+                pass
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait)
+        with pytest.raises(ConnectionInUse):
+            while True:
+                with suppress(TimeoutError):
+                    connection.drain_events(timeout=0)
+        # When: it is closed, Then: who waits is told, and not who closes
+        connection.close()
+        with pytest.raises(ConnectionLost, match="was closed while a thread waited"):
+            waiting.result(30)
 
 
 def test_acknowledging_from_another_thread(amqp_url: str) -> None:

@@ -71,17 +71,37 @@ def test_rotation_on_a_long_connection(redis_with_acl: RedisServer) -> None:
         assert client.call("ACL", "WHOAMI") == b"other"
 
 
-def test_a_new_token_that_is_refused(redis_with_acl: RedisServer) -> None:
+def test_a_new_token_that_is_refused(redis_with_acl: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """The provider may know it before the server does."""
     tokens = Tokens()
     with client_to(redis_with_acl.url, credential_provider=tokens) as client:
         client.connect()
         tokens.current = ("limited", "swordfish")
-        with pytest.raises(errors.AuthenticationError, match="invalid username-password") as caught:
-            client.reauthenticate()
-        assert "swordfish" not in str(caught.value)
-        assert not client.connected
-        tokens.current = ("limited", "battery")
+        client.reauthenticate()
+        assert "does not accept new credentials" in caplog.text
+        assert "swordfish" not in caplog.text
+        # The old login holds, and is renewed when the server knows the new one
         assert client.call("ACL", "WHOAMI") == b"limited"
+        redis_with_acl.client().execute_command("ACL SETUSER other on >sesame ~p:* &p:* +@all")
+        tokens.current = ("other", "sesame")
+        client.reauthenticate()
+        assert client.call("ACL", "WHOAMI") == b"other"
+        assert client.connects == 1
+
+
+def test_a_provider_that_fails(redis_with_acl: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Tokens):
+        def get_credentials(self) -> Any:
+            if self.asked:
+                raise RuntimeError("battery")
+            return super().get_credentials()
+
+    with client_to(redis_with_acl.url, credential_provider=Failing()) as client:
+        client.connect()
+        client.reauthenticate()
+        assert client.call("ACL", "WHOAMI") == b"limited"
+        assert "failed with RuntimeError" in caplog.text
+        assert "battery" not in caplog.text
 
 
 def test_without_a_provider_there_is_nothing_to_renew(redis_with_password: RedisServer) -> None:

@@ -6,16 +6,18 @@ import logging
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
+import redis
 
 from kombu.exceptions import DeadlineExceeded
 from kombu.utils.deadline import deadline_scope
 from kombu_redis import errors
 from kombu_redis.client import Client
 from kombu_redis.resp import pack
+from kombu_redis.wire import kept
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.unit.kombu_redis.support_client import client_to
@@ -267,3 +269,18 @@ def test_a_subscribed_connection_is_not_looked_after(redis_url: str) -> None:
         assert [client.read()[-1] for _ in range(3)] == [b"one", b"", b""]
         other.call("PUBLISH", "channel", "two")
         assert client.read()[-1] == b"two" and client.connects == 1
+
+
+def test_a_socket_that_came_too_late_is_closed(redis_server: RedisServer) -> None:
+    made = []
+
+    class Slow(redis.Connection):
+        def _connect(self) -> Any:
+            made.append(super()._connect())  # type: ignore[no-untyped-call]
+            sleep(0.1)
+            return made[-1]
+
+    connection = kept(Slow)(host="127.0.0.1", port=redis_server.port, socket_connect_timeout=5)  # type: ignore[arg-type]
+    with deadline_scope(0.05), pytest.raises((DeadlineExceeded, redis.TimeoutError)):
+        connection.connect()
+    assert made[-1].fileno() == -1

@@ -75,6 +75,24 @@ def test_what_a_server_answers(
         assert client.call("ECHO", "next") == b"next"
 
 
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("-READONLY You can't write against a read only replica.", errors.ReadOnly),
+        ("-NOREPLICAS Not enough good replicas to write.", errors.Unavailable),
+        ("-OOM command not allowed when used memory > 'maxmemory'.", errors.OutOfMemory),
+        ("-MISCONF Redis is configured to save RDB snapshots", errors.Unavailable),
+        ("Wrong number of args calling Redis command From Lua script", errors.CommandError),
+    ],
+)
+def test_what_redis_6_answers_to_a_command_of_a_script(answer: str, kind: type[Exception]) -> None:
+    """Later versions have the answer first, and where it comes from behind it."""
+    script = "Error running script (call to f_4d8890d52e062e750c4865de9b6b4cb220ddc03b): @user_script:26:"
+    error = errors.error_from_driver(driver.ResponseError(f"{script} @user_script: 26: {answer} "))
+    assert type(error) is kind
+    assert answer.lstrip("-") in str(error)
+
+
 def test_every_error_is_of_both_families() -> None:
     for name in errors.__all__:
         kind = getattr(errors, name)

@@ -15,8 +15,8 @@ PATIENCE = 10.0
 
 
 def connect(url: str, **options: Any) -> Connection:
-    """A connection that polls often, so that tests are short."""
-    options = {"wait_time_seconds": 0, "polling_interval": 0.02, **options}
+    """A connection that polls often and tries again soon, so that tests are short."""
+    options = {"wait_time_seconds": 0, "polling_interval": 0.02, "retry_interval": 0.02, **options}
     connection = Connection(url, transport_options=options)
     connection.connect()
     return connection

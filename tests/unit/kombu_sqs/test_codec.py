@@ -49,7 +49,9 @@ def envelope(body: Any, headers: dict[str, Any], **properties: Any) -> dict[str,
 @pytest.mark.parametrize("base64", [True, False])
 def test_what_kombu_5_wrote_is_read(base64: bool) -> None:
     text = json.dumps(KOMBU_5)
-    assert decode(b64encode(text.encode()).decode() if base64 else text, {}) == KOMBU_5
+    found = decode(b64encode(text.encode()).decode() if base64 else text, {})
+    properties = {name: value for name, value in KOMBU_5["properties"].items() if name != "body_encoding"}
+    assert found == {**KOMBU_5, "body": b'{"a": 1}', "properties": properties}
 
 
 def test_kombu_5_reads_what_is_written() -> None:
@@ -72,7 +74,7 @@ def test_any_other_text_is_left_as_it_is(text: str) -> None:
         found = decode(text, {})
     except UnicodeEncodeError:  # a lone surrogate, which SQS does not carry
         return
-    assert found["body"].decode() == text
+    assert found["body"].decode(errors="surrogatepass") == text
     assert found["headers"] == {}
 
 

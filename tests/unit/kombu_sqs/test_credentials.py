@@ -159,6 +159,29 @@ class TestRoles:
             )
         assert len(set(sqs_proxy.keys) - {"SOURCE"}) > 1
 
+    def test_keys_that_assume_it_may_be_rotated_too(
+        self, sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str, tmp_path: Path
+    ) -> None:
+        # Given: a role that was assumed with a key from a file
+        keys = tmp_path / "credentials"
+        keys.write_text("[default]\naws_access_key_id = OLD\naws_secret_access_key = s\n")
+        options = {
+            "sts_role_arn": ROLE + "-rotated",
+            "sts_endpoint_url": f"http://127.0.0.1:{sqs_proxy.port}",
+            "region": "us-east-1",
+        }
+        with connect(address(sqs_proxy), **options) as connection:
+            Queue(sqs_name, channel=connection.channel()).declare()
+            # When: the key is rotated, and what the role gave has expired
+            gone = {"OLD", sqs_proxy.keys[-1]}
+            sqs_proxy.rule = lambda action, number: (
+                refusal("ExpiredToken") if sqs_proxy.keys[-1] in gone else None
+            )
+            keys.write_text("[default]\naws_access_key_id = NEW\naws_secret_access_key = s\n")
+            # Then
+            connection.Producer().publish("hello", routing_key=sqs_name)
+        assert "NEW" in sqs_proxy.keys
+
 
 def test_errors_show_no_secret(sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str) -> None:
     sqs_proxy.rule = lambda action, number: refusal()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ from tests.unit.kombu_sqs.helpers import Inbox, connect, until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: Seconds that an answer is waited for.
+LIMIT = 0.5
 #: What goes wrong: errors of the service, resets, lost answers, throttling, refusals, silence beyond the time limit.
 TROUBLE = [
     refusal("InternalFailure", 500),
@@ -28,7 +30,7 @@ TROUBLE = [
     LOSE,
     refusal("RequestThrottled", 400),
     refusal("ExpiredToken", 403),
-    1.2,
+    2 * LIMIT,
 ]
 
 
@@ -37,7 +39,9 @@ WORKER = """
 import sys
 from kombu import Connection
 with Connection(sys.argv[1]) as connection:
-    connection.channel().basic_consume(sys.argv[2], callback=print)
+    channel = connection.channel()
+    for queue in sys.argv[2:]:
+        channel.basic_consume(queue, callback=print)
     connection.drain_events()
 """
 
@@ -62,7 +66,7 @@ def test_nothing_that_was_accepted_is_lost(
     count = request.config.getoption("--faults")
     sqs_endpoint.create(sqs_name)
     url = Endpoint(sqs_proxy.port).url
-    options = {"request_timeout": 1.0, "max_attempts": 20, "visibility_timeout": 5, "batch_deletes": True}
+    options = {"request_timeout": LIMIT, "max_attempts": 20, "visibility_timeout": 5, "batch_deletes": True}
     with connect(url, **options) as publishing, connect(url, **options) as consuming:
         sqs_proxy.rule = troubled(1 / 3, seed=7)
         accepted: list[int] = []
@@ -106,11 +110,7 @@ def test_polling_goes_on_after_a_long_outage(
         sqs_proxy.rule = lambda action, number: refusal("InternalFailure", 500)
         before = sqs_proxy.count("ReceiveMessage")
         until(lambda: sqs_proxy.count("ReceiveMessage") >= before + 4, "it tries again", connection)
-        times = sqs_proxy.count("ReceiveMessage") - before
-        # Then: with pauses that grow, and a word in the log
-        with pytest.raises(TimeoutError):
-            connection.drain_events(timeout=1)
-        assert sqs_proxy.count("ReceiveMessage") - before <= times + 2
+        # Then: with a word in the log
         assert "Receiving from" in caplog.text
         # And: it goes on when the endpoint does
         sqs_proxy.rule = lambda action, number: None
@@ -139,35 +139,45 @@ def test_a_time_limit_holds_against_silence(
         started = monotonic()
         # When
         with pytest.raises(TimeoutError):
-            producer.publish("hello", routing_key=sqs_name, retry=True, timeout=1.5)
+            producer.publish("hello", routing_key=sqs_name, retry=True, timeout=1.0)
         # Then
         assert monotonic() - started < 4
 
 
-@pytest.mark.parametrize("state", ["idle", "broken"])
-def test_waiting_takes_no_cpu(
-    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str, state: str
-) -> None:
-    # Given: a worker in a process of its own, with the default settings, on an empty queue or a broken endpoint
-    sqs_endpoint.create(sqs_name)
-    worker = subprocess.Popen([sys.executable, "-c", WORKER, Endpoint(sqs_proxy.port).url, sqs_name])
-    try:
-        until(lambda: sqs_proxy.count("ReceiveMessage") >= 2, "it polls")
-        if state == "broken":
-            sqs_proxy.rule = lambda action, number: RESET
-        # When
-        before, started = _cpu(worker.pid), monotonic()
-        sleep(3)
-        used = (_cpu(worker.pid) - before) / (monotonic() - started)
-        # Then
-        assert used < 0.01, f"{used:.2%} of a CPU"
-    finally:
-        worker.kill()
-        worker.wait()
+def test_waiting_takes_no_cpu(sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str) -> None:
+    # Given: workers in processes of their own, with the default settings: an empty queue, many, a broken endpoint
+    names = [f"{sqs_name}-{number}" for number in range(21)]
+    for name in names:
+        sqs_endpoint.create(name)
+    with HttpProxy(sqs_endpoint.port) as breaking:
+        jobs = {
+            "idle": (sqs_proxy, names[:1]),
+            "idle on 20 queues": (sqs_proxy, names[1:]),
+            "broken": (breaking, names[:1]),
+        }
+        workers = {
+            job: subprocess.Popen([sys.executable, "-c", WORKER, Endpoint(proxy.port).url, *queues])
+            for job, (proxy, queues) in jobs.items()
+        }
+        try:
+            until(lambda: sqs_proxy.count("ReceiveMessage") >= 22, "all poll")
+            until(lambda: breaking.count("ReceiveMessage") >= 2, "it polls as well")
+            breaking.rule = lambda action, number: RESET
+            # When
+            started = monotonic()
+            before = {job: _cpu(worker.pid) for job, worker in workers.items()}
+            sleep(3)
+            passed = monotonic() - started
+            used = {job: (_cpu(worker.pid) - before[job]) / passed for job, worker in workers.items()}
+            # Then
+            assert max(used.values()) < 0.01, f"shares of a CPU: {used}"
+        finally:
+            for worker in workers.values():
+                worker.kill()
+                worker.wait()
 
 
 def _cpu(pid: int) -> float:
-    """Seconds of CPU a process has used."""
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds of CPU that the threads of a process have used."""
+    spent = [Path(task, "schedstat").read_text().split()[0] for task in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(map(int, spent)) / 1e9

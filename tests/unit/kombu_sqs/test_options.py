@@ -76,7 +76,13 @@ def test_an_unknown_setting_of_a_queue_is_told(caplog: pytest.LogCaptureFixture)
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"wait_time_seconds": 21}, "wait_time_seconds: 21 is not a number from 0 to 20"),
+        ({"wait_time_seconds": 21}, "wait_time_seconds: 21 is not a whole number from 0 to 20"),
+        ({"wait_time_seconds": 0.5}, "wait_time_seconds: 0.5 is not a whole number"),
+        (
+            {"sts_token_buffer_time": 900},
+            "sts_token_buffer_time: 900 is not less than sts_token_timeout, 900",
+        ),
+        ({"request_timeout": 0}, "request_timeout: 0 is not a number from 0.1 to 3600"),
         ({"visibility_timeout": 50000}, "from 0 to 43200"),
         ({"max_deliveries": 0}, "from 1 to 1000"),
         ({"body_format": "xml"}, "'xml' is none of base64, json, raw"),
@@ -107,6 +113,28 @@ def test_pauses() -> None:
     assert options().idle_pause == 0
     assert options(wait_time_seconds=0).idle_pause == 1
     assert options(polling_interval=0.3).idle_pause == 0.3
+
+
+@pytest.mark.parametrize(
+    ("given", "queues", "seconds"),
+    [
+        ({}, 1, 1),
+        ({}, 5, 1),
+        ({}, 6, 2),
+        ({}, 50, 10),
+        ({"receivers": 200}, 150, 20),
+        ({}, 101, 1),  # more than threads: they take turns
+        ({"wait_time_seconds": 20}, 3, 20),
+        ({"wait_time_seconds": 20}, 101, 1),
+        ({"wait_time_seconds": 0}, 101, 0),
+    ],
+)
+def test_many_queues_wait_longer_at_the_server(given: dict[str, Any], queues: int, seconds: int) -> None:
+    assert options(**given).wait_time(queues) == seconds
+
+
+def test_whole_numbers_may_be_spelled_as_fractions() -> None:
+    assert repr(options(visibility_timeout=3600.0).visibility_timeout) == "3600"
 
 
 class TestBackoff:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.sqs import Endpoint
+from tests.support.sqs_proxy import refusal
 from tests.unit.kombu_sqs.helpers import Inbox, connect, until
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ def stop(*args):
     raise SystemExit
 
 signal.signal(signal.SIGTERM, stop)
-url, name, prefetch, wait, closes = sys.argv[1:]
-connection = Connection(url, transport_options={"wait_time_seconds": int(wait)})
+url, name, prefetch, wait, stop, closes = sys.argv[1:]
+options = {"wait_time_seconds": int(wait), "stop_timeout": float(stop)}
+connection = Connection(url, transport_options=options)
 seen = []
 
 def handle(body, message):
@@ -46,8 +48,8 @@ finally:
 
 
 class Worker:
-    def __init__(self, url: str, queue: str, prefetch: int = 5, wait: int = 1, closes: str = "yes") -> None:
-        arguments = [url, queue, str(prefetch), str(wait), closes]
+    def __init__(self, url: str, queue: str, wait: int = 1, stop: float = 2.0, closes: str = "yes") -> None:
+        arguments = [url, queue, "5", str(wait), str(stop), closes]
         self.process = subprocess.Popen(
             [sys.executable, "-c", WORKER, *arguments], stdout=subprocess.PIPE, text=True
         )
@@ -90,13 +92,13 @@ def test_after_sigterm_nothing_is_in_flight(sqs_endpoint: Endpoint, sqs_name: st
         worker.finish()
 
 
-@pytest.mark.parametrize(("wait", "late"), [(1, 0.0), (4, 2.3)])
+@pytest.mark.parametrize(("wait", "stop", "late"), [(1, 2.0, 0.0), (3, 0.3, 1.0)])
 def test_what_a_receive_in_flight_takes_goes_back(
-    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str, wait: int, late: float
+    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str, wait: int, stop: float, late: float
 ) -> None:
     # Given: a worker whose receive waits at the server, for longer than closing a connection takes or not
     queue = sqs_endpoint.create(sqs_name)
-    worker = Worker(Endpoint(sqs_proxy.port).url, sqs_name, wait=wait)
+    worker = Worker(Endpoint(sqs_proxy.port).url, sqs_name, wait=wait, stop=stop)
     try:
         until(lambda: sqs_proxy.count("ReceiveMessage"), "it asks for messages")
         # When: messages come after it was told to stop
@@ -152,3 +154,37 @@ def test_what_nobody_has_room_for_goes_to_others(sqs_endpoint: Endpoint, sqs_nam
         # Then
         assert len(seen) == 1
         assert sum(map(sqs_endpoint.ready, queues)) == 1
+
+
+#: A program that ends with several connections open, all but one of which cannot be closed.
+LEAVING = """
+import sys
+from kombu import Connection, Queue
+good, bad, name = sys.argv[1:]
+connections = [Connection(url) for url in (bad, bad, good, bad)]
+seen = []
+for number, connection in enumerate(connections):
+    channel = connection.channel()
+    if number == 2:
+        channel.basic_consume(name, callback=seen.append)
+        while not seen:
+            connection.drain_events()
+    else:
+        Queue(f"{name}-{number}", auto_delete=True, channel=channel).declare()
+        channel.basic_consume(f"{name}-{number}", callback=seen.append)
+"""
+
+
+def test_connections_that_cannot_be_closed_do_not_keep_others_open(
+    sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
+) -> None:
+    # Given
+    queue = sqs_endpoint.create(sqs_name)
+    sqs_endpoint.client().send_message(QueueUrl=queue, MessageBody="held at the end")
+    sqs_proxy.rule = lambda action, number: refusal("InvalidAction", 400) if action == "DeleteQueue" else None
+    # When
+    command = [sys.executable, "-c", LEAVING, sqs_endpoint.url, Endpoint(sqs_proxy.port).url, sqs_name]
+    subprocess.run(command, timeout=30, check=True)
+    # Then
+    assert sqs_proxy.count("DeleteQueue") == 3
+    assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (0, 1)

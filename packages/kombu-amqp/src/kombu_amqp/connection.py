@@ -220,6 +220,8 @@ class Connection(Reads, Waits, amqp.Connection):
             return self.collect()
         try:
             return super().close(*args, **kwargs)
+        except errors.ConnectionInUse:  # (it is said goodbye; who waits for the broker is told, not who closes)
+            self._transport.shut(errors.ConnectionLost("the connection was closed while a thread waited on it"))
         finally:
             self.collect()
 

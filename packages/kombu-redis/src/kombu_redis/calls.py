@@ -9,9 +9,10 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from kombu.log import get_logger
+from kombu.utils.deadline import remaining
 from kombu.utils.uuid import uuid
 
-from .errors import Unavailable
+from .errors import ConnectionLost, Unavailable
 from .outlet import bulk
 from .replies import Parser
 from .scripts import Script
@@ -66,6 +67,8 @@ class Calls:
         self._keys = keys
         self._visibility = options.visibility_timeout
         self._lease = options.lease
+        self._copies = options.wait_replicas
+        self._patience = options.socket_timeout
         self._parser = Parser()
         self._own = f"{uuid()}."
         self._calls = count(1).__next__
@@ -92,6 +95,35 @@ class Calls:
         with client.lock:
             self.send_acks_along()
             return client.request(packed)
+
+    def _publish(self, packed: bytes) -> Any:
+        """As :meth:`_request`; returns when as many replicas have it as the option ``wait_replicas`` says."""
+        if not self._copies:
+            return self._request(packed)
+        with self._client.lock:
+            reply = self._request(packed)
+            self._await_copies()
+        return reply
+
+    def _await_copies(self) -> None:
+        """Wait until the replicas have all that was written over this connection.
+
+        Raises:
+            Unavailable: not within half of ``socket_timeout``, or of the deadline in force. Publishing again may make
+                a second message; not doing so may lose the first.
+        """
+        client = self._client
+        session = client.connects
+        left = remaining()
+        patience = self._patience if left is None else min(left, self._patience)
+        found = client.call("WAIT", self._copies, max(1, int(patience * 500)))
+        if client.connects != session:
+            raise ConnectionLost(f"the connection to {client.address} was lost before its replicas had everything")
+        if found < self._copies:
+            raise Unavailable(
+                f"NOREPLICAS {found} of {self._copies} replicas (wait_replicas) have what {client.address} has:"
+                f" it may be lost in a failover"
+            )
 
     def send_acks_along(self) -> None:
         """Acknowledgements that wait leave with the next request; with the lock held."""

@@ -213,19 +213,6 @@ class Client(Session):
 
     # -- the session
 
-    def reauthenticate(self) -> None:
-        """AUTH again when the credential provider gives others than at the last login; otherwise nothing.
-
-        A connection outlives the validity of a token, unless the server is told the new one.
-        """
-        credentials = self._credentials
-        if credentials is None or not self.connected:
-            return
-        known = credentials.last
-        fresh = credentials.get_credentials()
-        if fresh and fresh != known:
-            self.call("AUTH", *fresh)
-
     def close(self) -> None:
         """Send what is buffered, if that can be done, and close."""
         try:

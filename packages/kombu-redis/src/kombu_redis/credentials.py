@@ -8,7 +8,7 @@ from redis import CredentialProvider
 
 from kombu.utils.imports import symbol_by_name
 
-__all__ = ("Credentials",)
+__all__ = ("Credentials", "Fixed")
 
 
 class Credentials(CredentialProvider):
@@ -45,3 +45,14 @@ class Credentials(CredentialProvider):
             )
         self.last = credentials
         return credentials
+
+
+class Fixed(CredentialProvider):
+    """Always the same: (password,) or (user, password)."""
+
+    def __init__(self, login: tuple[str, ...]) -> None:
+        self._login = login
+
+    def get_credentials(self) -> Any:
+        """As given."""
+        return self._login

@@ -7,6 +7,7 @@ answer. No message ever holds a password.
 from __future__ import annotations
 
 import builtins
+import re
 from collections import namedtuple
 from typing import Any
 
@@ -163,7 +164,12 @@ _BY_START: tuple[tuple[str, type[Any]], ...] = (
     ("CLUSTERDOWN ", ClusterDown),
     *((word, Unavailable) for word in ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNBLOCKED ")),
     ("DB index is out of range", ConnectionError),
+    ("WAIT cannot be used with replica", ReadOnly),
+    *((f"{word} ", kind) for _, word, kind in _BY_CLASS if word.isupper()),
 )
+
+#: What Redis 6 puts before the error of a command that a script called; later versions put something behind it.
+_IN_SCRIPT = re.compile(r"Error running script \(call to \w+\): .*?: -(?=[A-Z]+ )")
 
 
 def error_from_driver(exc: BaseException, where: str = "") -> Any:
@@ -172,7 +178,7 @@ def error_from_driver(exc: BaseException, where: str = "") -> Any:
     Arguments:
         where: goes before the text.
     """
-    text = str(exc)
+    text = _IN_SCRIPT.sub("", str(exc))
     known = next(((word, kind) for theirs, word, kind in _BY_CLASS if isinstance(exc, theirs)), None)
     if known is None:
         kind = next((kind for start, kind in _BY_START if text.startswith(start)), CommandError)

@@ -22,7 +22,7 @@ from .keys import escaped
 from .resp import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from .transport import Transport
 
@@ -56,6 +56,13 @@ class Broadcasts:
         self._bells: set[str] = set()
         self.waiting: dict[str, deque[dict[str, Any]]] = {}
         self._last = (b"", b"")
+        #: Whether a broadcast has come by another channel before.
+        self.repeats: Callable[[bytes, bytes], bool] = lambda channel, payload: False
+        #: While two connections are subscribed: what has come by the first, and by the second before that was read.
+        self._overlap: set[tuple[bytes, ...]] | None = None
+        self._early: list[list[Any]] | None = None
+        #: The first of the two, until nobody watches its descriptor any more.
+        self._retired: Any = None
         self._heard = 0.0
         self._look_at = 0.0
         self._pinged = False
@@ -160,10 +167,19 @@ class Broadcasts:
         self._heard, self._pinged = monotonic(), False
         if reply[0] not in (b"message", b"pmessage"):
             return
+        if self._early is not None:
+            self._early.append(reply)
+            return
+        if self._overlap is not None:
+            if tuple(reply) in self._overlap:
+                return
+            self._overlap.add(tuple(reply))
         channel, payload = reply[-2:]
         queues = self._listening_to(reply[1].decode(), channel.decode(), by_name=reply[0] == b"message")
         if channel.decode() in self._bells:
             self._transport.pulls.ring(queues)
+            return
+        if self.repeats(channel, payload):
             return
         # A message that several patterns match comes once for each, one after the other.
         last, self._last = self._last, (channel, payload)
@@ -203,6 +219,7 @@ class Broadcasts:
         """
         if not self.listening or self._line is None or not self._line.connected:
             return
+        self._renew_login()
         patience = self._transport.patience
         silent = monotonic() - self._heard
         if self._pinged and silent > 2 * patience and not self._line.readable(0):
@@ -212,14 +229,43 @@ class Broadcasts:
             self._line.write(pack("PING"), 0)
             self._pinged = True
 
+    def _renew_login(self) -> None:
+        """New credentials: a connection that is subscribed takes no AUTH (RESP 2), so another one takes over.
+
+        What is published meanwhile comes by both, and is taken in once, in order.
+        """
+        retired, self._retired = self._retired, None
+        if retired is not None:
+            retired.close()
+        old = self._line
+        if monotonic() < old.ask_at or not old.outdated():
+            return
+        early: list[list[Any]] = []
+        self._line, self._retired, self._early = None, old, early
+        try:
+            self._connect()
+            self._early, self._overlap = None, set()
+            self._read_all(old)
+            for reply in early:
+                self._take_in(reply)
+            self._read_all(self._line)
+        finally:
+            self._early = self._overlap = None
+
+    def _read_all(self, line: Any) -> None:
+        """Take in all that the server has sent before it answers."""
+        line.write(pack("PING"), 0)
+        while (reply := line.read())[0] != b"pong":
+            self._take_in(reply)
+
     def clients(self) -> list[Any]:
-        """The client it uses, if any."""
-        return [self._line] if self._line is not None else []
+        """The clients it uses."""
+        return [line for line in (self._line, self._retired) if line is not None]
 
     def close(self) -> None:
         """Close the socket; the subscriptions are kept for the next use."""
-        if self._line is not None:
-            self._line.close()
+        for line in self.clients():
+            line.close()
 
 
 def _command(name: str, arguments: Collection[str]) -> bytes:

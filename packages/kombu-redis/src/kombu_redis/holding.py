@@ -76,7 +76,6 @@ class Holding(Looping):
             held = [*self.held, *self.ahead.tags()]
             lost = self.store.renew(held, self.options.lease) if held else ()
             self.directory.keep_alive()
-            self.server.reauthenticate()
         for tag in lost:
             if self.held.pop(tag, 0) is None:
                 logger.warning(

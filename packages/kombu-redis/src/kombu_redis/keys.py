@@ -29,7 +29,7 @@ class Keys:
         db: number of the database, which is part of a pub/sub channel's name (channels are not per database).
     """
 
-    def __init__(self, options: Options, db: int = 0) -> None:
+    def __init__(self, options: Options, db: int | str = 0) -> None:
         prefix = self.prefix = options.global_keyprefix
         self.sep = options.sep
         self._steps = options.priority_steps
@@ -156,6 +156,10 @@ class Keys:
             return f"{self._fanout}{exchange}/{routing_key}"
         return self._fanout + exchange
 
+    def channels(self, exchange: str, routing_key: str = "") -> list[str]:
+        """All channels to publish on."""
+        return [self.channel(exchange, routing_key)]
+
     def pattern(self, exchange: str, binding_key: str = "") -> str:
         """The pattern to subscribe to for a binding key, whose ``#`` becomes ``*``."""
         whole = escaped(self._fanout + exchange)
@@ -217,7 +221,7 @@ def escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", text)
 
 
-def _fanout_prefix(option: bool | str, db: int) -> str:
+def _fanout_prefix(option: bool | str, db: int | str) -> str:
     if not option:
         return ""
     return f"/{db}." if option is True else option.replace("{db}", str(db))

@@ -87,6 +87,7 @@ class Options:
     fanout_length: int = 10_000
     fanout_age: float = 3600
     max_deliveries: int | None = None
+    wait_replicas: int = 0
 
     @classmethod
     def parse(cls, given: Mapping[str, Any] | None = None, *, client: Any = None) -> Options:

@@ -38,7 +38,7 @@ class Route(NamedTuple):
     checks: tuple[Check, ...]
     #: Pub/sub channel the message is published on; None: no fanout exchange is on its way.
     fanout_channel: str | None
-    #: The others, when there is more than one fanout exchange on its way.
+    #: The others, when there are more.
     more_channels: tuple[str, ...] = ()
     #: When it must not be used any more, by the monotonic clock.
     stale_at: float | None = None
@@ -78,7 +78,7 @@ class Routes(Mirror):
             spec = self.state.queues.get(name)
             targets.append((name, spec.policy if spec is not None else PLAIN))
             checks.append(("h", self.keys.queues_of(name), name, self._specs[name]))
-        channels = [self.keys.channel(name, key) for name in fanouts]
+        channels = [channel for name in fanouts for channel in self.keys.channels(name, key)]
         found = Route(
             tuple(targets),
             tuple(checks),

@@ -1,25 +1,29 @@
 """``sentinel://``: the master that Redis Sentinel names, asked for at each connect.
 
 After a failover the old master refuses writes (READONLY) or is gone; both are connection errors, so whatever reconnects
-(``ensure``, mixins, Celery) finds the new one. https://redis.io/docs/management/sentinel
+(``ensure``, mixins, Celery) finds the new one. https://redis.io/docs/latest/develop/reference/sentinel-clients
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from redis.sentinel import Sentinel
+from redis import exceptions as driver
 
 from kombu.utils.url import url_to_parts
 
 from .address import Address
+from .asking import Sentinels
 from .channel import Channel
+from .keys import Keys
 from .transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from .credentials import Credentials
     from .options import Options
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ("SentinelChannel", "SentinelTransport")
 
 DEFAULT_PORT = 26379
+
+#: Broadcasts remembered until they have come by their other name as well.
+REMEMBERED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +68,10 @@ class SentinelAddress(Address):
             found.append((host or "localhost", port or DEFAULT_PORT))
         if not found:
             found.append((plain.host, client.port or DEFAULT_PORT))
+        # Whoever tries again has gone on to the next host, so that one is asked first.
+        now = (plain.host, client.port or DEFAULT_PORT)
+        at = found.index(now) if now in found else 0
+        found = found[at:] + found[:at]
         data = {name: getattr(plain, name) for name in ("db", "username", "password", "tls")}
         return cls(
             **data,
@@ -75,23 +86,8 @@ class SentinelAddress(Address):
     ) -> tuple[type[Any], dict[str, Any]]:
         """The driver's connection class that asks the sentinels first, and its arguments."""
         kind, arguments = self.plain.connection(options, name, credentials)
-        limits = {
-            "socket_connect_timeout": options.socket_connect_timeout,
-            "socket_timeout": options.socket_timeout,
-        }
-
-        def ask() -> tuple[str, int]:
-            manager = Sentinel(
-                list(self.sentinels), self.min_other_sentinels, {**limits, **self.sentinel_kwargs}
-            )  # type: ignore[no-untyped-call]
-            try:
-                found: tuple[str, int] = manager.discover_master(self.master)  # type: ignore[no-untyped-call]
-                return found
-            finally:
-                for client in manager.sentinels:
-                    client.close()
-
-        return following(kind), {**arguments, "ask": ask}  # type: ignore[arg-type]
+        asking = Sentinels(self.sentinels, self.master, self.min_other_sentinels, self.sentinel_kwargs)
+        return following(kind), {**arguments, "sentinels": asking}  # type: ignore[arg-type]
 
     @property
     def plain(self) -> Address:
@@ -100,21 +96,60 @@ class SentinelAddress(Address):
 
 
 class _Follows:
-    """Asks where the master is before each connect."""
+    """Asks where the master is before each connect, and the server whether it is that."""
 
-    def __init__(self, *, ask: Callable[[], tuple[str, int]], **arguments: Any) -> None:
+    def __init__(self, *, sentinels: Sentinels, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.ask = ask
+        self.sentinels = sentinels
 
     def connect(self) -> None:
-        self.host, self.port = self.ask()
+        limit: float = self.socket_connect_timeout  # type: ignore[attr-defined]
+        self.host, self.port = self.sentinels.ask(limit)
         super().connect()  # type: ignore[misc]
+        try:
+            self._check_role()
+        except BaseException:
+            self.disconnect()  # type: ignore[attr-defined]
+            raise
+
+    def _check_role(self) -> None:
+        """A sentinel may be the last to hear of a failover; HELLO (Redis 6) tells what the server takes itself for."""
+        self.send_command("HELLO")  # type: ignore[attr-defined]
+        try:
+            reply = self.read_response()  # type: ignore[attr-defined]
+        except driver.ResponseError:
+            return  # (it may not be allowed to; the first write tells as well)
+        told = dict(zip(reply[::2], reply[1::2], strict=False)) if isinstance(reply, list) else reply
+        role = told.get(b"role", told.get("role"))
+        if role in (b"replica", "replica", b"slave", "slave"):
+            raise driver.ReadOnlyError(f"READONLY {self.host}:{self.port} is a replica by now")
 
 
 @cache
 def following(kind: type[Any]) -> type[Any]:
     """The driver's connection class ``kind``, to the master of the day."""
     return type(f"Master{kind.__name__}", (_Follows, kind), {})
+
+
+class BothNames(Keys):
+    """Broadcasts go by two channels with ``sentinel_fanout_compat``, and are listened to on both.
+
+    As with kombu 5.7, the second has the ``{db}`` of ``fanout_prefix`` as it stands, for programs that know no other.
+    """
+
+    def __init__(self, options: Options, db: int | str = 0) -> None:
+        super().__init__(options, db)
+        self._other = Keys(options, "{db}" if options.sentinel_fanout_compat else db)
+
+    def channels(self, exchange: str, routing_key: str = "") -> list[str]:
+        """The right channel, and the historic one if it is another."""
+        names = [self.channel(exchange, routing_key), self._other.channel(exchange, routing_key)]
+        return list(dict.fromkeys(names))
+
+    def patterns(self, exchange: str, binding_key: str = "") -> list[str]:
+        """What to subscribe to, for both."""
+        found = super().patterns(exchange, binding_key) + self._other.patterns(exchange, binding_key)
+        return list(dict.fromkeys(found))
 
 
 class SentinelChannel(Channel):
@@ -125,7 +160,27 @@ class SentinelTransport(Transport):
     """``sentinel://``; needs the transport option ``master_name``."""
 
     Channel = SentinelChannel
+    _keys = BothNames
     default_port = DEFAULT_PORT
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        super().__init__(client, **kwargs)
+        if self.options.sentinel_fanout_compat:
+            self.broadcasts.repeats = Repeats()
 
     def _address(self, client: Any) -> Address:
         return SentinelAddress.from_connection(client, self.options)
+
+
+class Repeats:
+    """Whether a broadcast has come by its other channel before; remembers the last :data:`REMEMBERED`."""
+
+    def __init__(self) -> None:
+        #: The digest of a broadcast, and the channel it came by first.
+        self._heard: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def __call__(self, channel: bytes, payload: bytes) -> bool:
+        digest = blake2b(payload, digest_size=16).digest()
+        if len(self._heard) >= REMEMBERED:
+            self._heard.popitem(last=False)
+        return self._heard.setdefault(digest, channel) != channel

@@ -8,6 +8,7 @@ name is the system's affair and has no time limit but the resolver's own (``opti
 from __future__ import annotations
 
 from logging import getLogger
+from math import inf
 from os import getpid
 from socket import SHUT_RDWR
 from threading import RLock
@@ -18,7 +19,7 @@ from redis import exceptions as driver
 
 from kombu.utils.deadline import current, deadline_scope, remaining
 from kombu_redis import errors
-from kombu_redis.credentials import Credentials
+from kombu_redis.credentials import Credentials, Fixed
 from kombu_redis.resp import pack
 from kombu_redis.wire import kept, wait_readable
 
@@ -64,8 +65,12 @@ class Session:
         self._options = options
         provider = options.credential_provider
         self._credentials = None if provider is None else Credentials(provider)
+        #: What this session is logged in with, if there is a provider.
+        self._login: Any = ()
+        #: When the provider is asked again, by the monotonic clock.
+        self.ask_at = inf
         #: The driver's connection class and its arguments.
-        self.arguments = address.connection(options, name, self._credentials)
+        self.arguments = address.connection(options, name, provider and Credentials(provider))
         self._pid = getpid()
         self._ended = False
         #: The driver's connection, never used again once it is lost.
@@ -116,7 +121,9 @@ class Session:
             with deadline_scope(options.socket_connect_timeout):
                 left = remaining()
                 kind, arguments = self.arguments
-                limits = {"socket_connect_timeout": left, "socket_timeout": left}
+                limits: dict[str, Any] = {"socket_connect_timeout": left, "socket_timeout": left}
+                if self._credentials is not None:
+                    limits["credential_provider"] = self._credentials
                 wire = kept(kind)(**{**arguments, **limits})  # type: ignore[arg-type]
                 wire.connect()
                 self._greet(wire)
@@ -131,6 +138,8 @@ class Session:
         if self._ended:
             wire.disconnect()
             raise errors.ConnectionLost(f"the connection to {self.address} was closed")
+        if self._credentials is not None:
+            self._logged_in(self._credentials.last)
         wire.sock.timeout = options.socket_timeout
         self._wire = wire
         self.connects += 1
@@ -164,6 +173,59 @@ class Session:
         if isinstance(error, errors.ConnectionLost):
             return errors.ConnectionLost(f"no connection to {where}: {text}")
         return error  # type: ignore[no-any-return]
+
+    # -- a login that is renewed
+
+    def _logged_in(self, login: Any) -> None:
+        self._login, self.ask_at = login, monotonic() + self._options.lease / 3
+
+    def outdated(self) -> bool:
+        """Whether the credential provider, which is asked now, gives others than at the last login."""
+        credentials = self._credentials
+        if credentials is None or not self.connected:
+            return False
+        self._logged_in(self._login)
+        try:
+            fresh = credentials.get_credentials()
+        except Exception as exc:  # a program's own, which may well be working again the next time
+            logger.warning("%s: the credential_provider failed with %s", self.address, type(exc).__name__)
+            return False
+        return bool(fresh) and fresh != self._login
+
+    def reauthenticate(self) -> None:
+        """AUTH again when the credential provider gives others than at the last login; otherwise nothing.
+
+        A connection outlives the validity of a token, unless the server is told the new one. When that is refused, the
+        old login still holds as far as the server is concerned, and the provider is asked again later.
+        """
+        lock = self._take()
+        try:
+            if not self.outdated():
+                return
+            assert self._credentials is not None
+            login = self._credentials.last
+            if not self._is_accepted(login):
+                return
+            self._wire.sock.limit()
+            (reply,) = self._exchange(self._take_outgoing() + pack("AUTH", *login), 1)
+            if isinstance(reply, Exception):
+                raise reply
+            self._logged_in(login)
+        finally:
+            lock.release()
+
+    def _is_accepted(self, login: Any) -> bool:
+        """Whether a connection of its own can log in: one that is refused is of no use to the driver any more."""
+        kind, arguments = self.arguments
+        probe = kind(**{**arguments, "credential_provider": Fixed(login)})
+        try:
+            probe.connect()
+        except driver.RedisError as exc:
+            logger.warning("%s does not accept new credentials (yet): %s", self.address, exc)
+            return False
+        finally:
+            probe.disconnect()
+        return True
 
     def readable(self, timeout: float | None = 0) -> bool:
         """Whether a reply has come, or the connection has ended, within ``timeout`` seconds; None waits for ever."""
@@ -238,8 +300,12 @@ class Session:
         Raises:
             DeadlineExceeded: the deadline in force has passed; nothing was sent.
         """
-        if self._wire is not None and self.checks and monotonic() - self._used > IDLE:
-            self._look_after()
+        if self._wire is not None and self.checks:
+            now = monotonic()
+            if now - self._used > IDLE:
+                self._look_after()
+            if now > self.ask_at:
+                self.reauthenticate()
         if self._wire is None:
             self._connect()
         wire = self._wire

@@ -97,7 +97,7 @@ class Store(Claims, Moves, Calls):
     ) -> Pushed:
         """Append messages; see :meth:`Outlet.pack`. Without payloads the limits of the queues are enforced."""
         lease = self.new_prefix() if outlet.limited else ""
-        reply = self._request(outlet.pack(payloads, stamps, lease))
+        reply = self._publish(outlet.pack(payloads, stamps, lease))
         return DONE if reply == 1 else self.pushed(outlet, lease, reply)
 
     def push_many(
@@ -116,6 +116,8 @@ class Store(Claims, Moves, Calls):
         with client.lock:
             self.send_acks_along()
             replies = client.stream(packed())
+            if self._copies:
+                self._await_copies()
         return [
             DONE
             if reply == 1
@@ -155,7 +157,7 @@ class Store(Claims, Moves, Calls):
             names.append(keys.delayed(queue))
             step = level[len(keys.level(queue, 0)) + len(keys.sep) :] or "0"
             about += (queue, step, "" if expires_at is None else expires_at, payload)
-        reply = self._request(self._script("delay", "common", "checks").pack(names, about))
+        reply = self._publish(self._script("delay", "common", "checks").pack(names, about))
         return DONE if reply == 1 else Pushed(stale=-reply - 1)
 
     # -- time ----------------------------------------------------------------------------------------------

@@ -89,7 +89,12 @@ class _Kept:
     def _connect(self) -> Bounded:
         if self.sock is not None:
             raise redis.ConnectionError("the connection was closed")
-        self.sock = Bounded(super()._connect(), self.socket_connect_timeout)  # type: ignore[misc]
+        sock = super()._connect()  # type: ignore[misc]
+        try:
+            self.sock = Bounded(sock, self.socket_connect_timeout)
+        except BaseException:  # the deadline has passed
+            sock.close()
+            raise
         return self.sock
 
     def has_read(self) -> bool:
@@ -114,12 +119,12 @@ class ContextConnection(redis.Connection):
     ) -> None:
         super().__init__(**arguments)  # type: ignore[no-untyped-call]
         self.context = ssl_context
-        self.server_hostname = ssl_server_hostname or self.host
+        self.server_hostname = ssl_server_hostname
 
     def _connect(self) -> Any:
         sock = super()._connect()  # type: ignore[no-untyped-call]
         try:
-            return self.context.wrap_socket(sock, server_hostname=self.server_hostname)
+            return self.context.wrap_socket(sock, server_hostname=self.server_hostname or self.host)
         except BaseException:
             sock.close()
             raise

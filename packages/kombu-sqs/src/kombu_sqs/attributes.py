@@ -28,8 +28,12 @@ def to_aws(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _typed(name: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, dict) and "DataType" in value:
-        return value
+    if isinstance(value, dict) and isinstance(value.get("DataType"), str):
+        if isinstance(value.get("StringValue"), str) or isinstance(value.get("BinaryValue"), bytes):
+            return value
+        raise ValueError(
+            f"message attribute {name!r}: {value!r} has no text StringValue, nor bytes BinaryValue"
+        )
     if isinstance(value, str) and value:
         return {"DataType": "String", "StringValue": value}
     if isinstance(value, (bytes, bytearray)) and value:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from threading import Lock, RLock, local
+import os
+from threading import RLock, local
 from typing import TYPE_CHECKING, Any
 
 from kombu.transport.virtual import BrokerState
@@ -59,7 +60,19 @@ class Broker:
 
 
 _brokers: dict[Any, Broker] = {}
-_registry_lock = Lock()
+_registry_lock = RLock()
+
+
+def _after_fork() -> None:
+    """In a forked child: other threads of the parent may have held the locks."""
+    global _registry_lock
+    _registry_lock = RLock()
+    for broker in _brokers.values():
+        broker.lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def get_broker(options: Options) -> Broker:

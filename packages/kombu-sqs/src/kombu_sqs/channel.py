@@ -14,6 +14,7 @@ from kombu.transport import virtual
 
 from . import backoff
 from .codec import to_base64
+from .errors import SettleError
 from .historic import HistoricNames
 from .qos import QoS
 from .sending import Batch
@@ -35,6 +36,8 @@ logger = get_logger(__name__)
 
 #: Purging so many messages or fewer takes them out one by one, which spares what comes meanwhile.
 FEW = 1000
+#: Characters of a MessageDeduplicationId (SendMessage).
+DEDUPLICATION_LIMIT = 128
 
 
 class Outgoing(dict[str, Any]):
@@ -57,7 +60,9 @@ class Channel(HistoricNames, virtual.Channel):
         self._broker: Broker = self._session.broker
         self._format = self._session.options.format
         self._batch: Batch | None = None
-        self._released: list[Held] | None = None
+        #: What goes back together, and whose thread collects it.
+        self._released: tuple[int, list[Held]] | None = None
+        self._closing = False
         self.supports_fanout = self._session.options.supports_fanout
         # A fanout exchange has no remembered route, so those that are remembered may be used at once.
         self._routes_by_state = True
@@ -75,8 +80,6 @@ class Channel(HistoricNames, virtual.Channel):
     ) -> dict[str, Any]:
         """A message that ``basic_publish`` takes; the given dictionaries are copied."""
         message = super().prepare_message(body, priority, content_type, content_encoding, headers, properties)
-        if not self._broker.has_fifo:
-            return message
         outgoing = Outgoing(message)
         outgoing.origin = (body, headers, properties)
         return outgoing
@@ -139,13 +142,24 @@ class Channel(HistoricNames, virtual.Channel):
             raise BatchPublishError(text, outcomes=tuple(outcomes)) from failures[0]
 
     def _put(self, queue: str, message: dict[str, Any]) -> None:
-        batch = self._batch
-        if batch is not None and batch.thread != get_ident():
-            batch = None
-        self._session.sender.send(queue, message, batch)
+        self._session.sender.send(queue, message, self._my_batch())
 
     def _put_delayed(self, queue: str, message: dict[str, Any], due: float) -> None:
-        self._session.sender.send(queue, message, None, _whole_seconds(due - time()))
+        self._session.sender.send(queue, message, self._my_batch(), _whole_seconds(due - time()))
+
+    def _my_batch(self) -> Batch | None:
+        """The batch that this thread is publishing, if any."""
+        batch = self._batch
+        return batch if batch is not None and batch.thread == get_ident() else None
+
+    def _bury(self, queue: str, message: dict[str, Any], reason: str, rules: QueuePolicy) -> None:
+        properties = message["properties"]
+        if "MessageDeduplicationId" in properties:
+            # A dead letter is another message, the same one if it is buried again because its original was not deleted.
+            deaths = sum(int(death.get("count") or 0) for death in message["headers"].get("x-death") or ())
+            name = f"{properties['MessageDeduplicationId']}.{deaths}"[-DEDUPLICATION_LIMIT:]
+            message = {**message, "properties": {**properties, "MessageDeduplicationId": name}}
+        super()._bury(queue, message, reason, rules)
 
     # SQS knows the length of a queue only about: no limit on it can be kept (not claimed: max_length)
 
@@ -179,7 +193,7 @@ class Channel(HistoricNames, virtual.Channel):
     def _ack(self, queue: str, message: dict[str, Any]) -> None:
         held: Held = message.held  # type: ignore[attr-defined]
         try:
-            self._session.delete(held)
+            self._session.settler.delete(held)
         except (AMQPError, KombuError):
             self._session.leases.drop(held)  # nobody has it now, unless the ledger takes it back
             raise
@@ -190,15 +204,17 @@ class Channel(HistoricNames, virtual.Channel):
 
     def _requeue(self, queue: str, message: dict[str, Any]) -> None:
         held: Held = message.held  # type: ignore[attr-defined]
-        if self._released is not None:
-            self._released.append(held)
+        collected = self._released
+        if collected is not None and collected[0] == get_ident():
+            collected[1].append(held)
         else:
             self._session.leases.release([held])
 
     @contextmanager
     def releasing(self) -> Iterator[None]:
         """Inside, what goes back is collected, and goes back together at the end."""
-        released = self._released = []
+        released: list[Held] = []
+        self._released = get_ident(), released
         try:
             yield
         finally:
@@ -229,6 +245,7 @@ class Channel(HistoricNames, virtual.Channel):
     def close(self) -> None:
         """Cancel the consumers, delete what is done with, and give back what was not settled."""
         if not self.closed:
+            self._closing = True
             self._session.begin_stop([subscription.queue for subscription in self._consumers.values()])
         super().close()
 
@@ -238,8 +255,7 @@ class Channel(HistoricNames, virtual.Channel):
         return self._session.queues.exists(queue)
 
     def _new_queue(self, queue: str, **kwargs: Any) -> None:
-        target = self._session.queues.create(queue)
-        self._broker.has_fifo = self._broker.has_fifo or target.fifo
+        self._session.queues.create(queue)
         self._session.redrive.apply(queue)
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str | None, queue: str) -> None:
@@ -257,8 +273,16 @@ class Channel(HistoricNames, virtual.Channel):
         return self._session.queues.size(queue)
 
     def _delete(self, queue: str, *args: Any, **kwargs: Any) -> None:
-        self._session.fanout.forget_queue(queue)
-        self._session.queues.delete(queue)
+        try:
+            self._session.fanout.forget_queue(queue)
+        except AMQPError as exc:  # it does no harm, and remove_stale_sns_subscriptions finds it
+            logger.warning("%s", exc)
+        try:
+            self._session.queues.delete(queue)
+        except AMQPError as exc:
+            if not (self._closing or self.connection.closing):
+                raise
+            logger.warning("Queue %r is left at SQS: %s", queue, exc)
         self._session.redrive.forget(queue)
 
     def _purge(self, queue: str) -> int:
@@ -268,11 +292,14 @@ class Channel(HistoricNames, virtual.Channel):
             self._session.queues.call("purge_queue", target)
             return size
         count = 0
-        while found := self._session.receiver.get(queue, 10):
+        while found := [letter.held for letter in self._session.receiver.get(queue, 10)]:
+            try:
+                self._session.settler.delete_now(found)
+            except SettleError:
+                held = self._session.leases.all()
+                self._session.leases.release(one for one in found if one in held)
+                raise
             count += len(found)
-            for letter in found:
-                self._session.delete(letter.held)
-        self._session.settler.flush()
         return count
 
     # -- consumers -----------------------------------------------------------------------------------------

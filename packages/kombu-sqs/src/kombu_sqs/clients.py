@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import random
-from threading import Event, Lock
+from threading import Event, RLock
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -12,11 +12,12 @@ from botocore.config import Config
 
 import kombu
 from kombu.log import get_logger
+from kombu.utils.compat import register_after_fork
 from kombu.utils.deadline import remaining
 
 from .backoff import pause_after
 from .credentials import Sessions, assumed_role
-from .errors import is_credential_trouble, is_transient, translate
+from .errors import RAISED, is_credential_trouble, is_transient, translate
 
 if TYPE_CHECKING:
     from .options import Access, Options
@@ -31,6 +32,8 @@ USER_AGENT = f"Boto3/{boto3.__version__} Botocore/{botocore.__version__} kombu-s
 #: Sessions of this process, by whose credentials they have.
 sessions = Sessions()
 
+register_after_fork(sessions, Sessions.after_fork)
+
 #: A request that may take less than these many seconds in all gets a client that waits no longer for the answer.
 _TIMEOUTS = (1.0, 3.0)
 
@@ -42,7 +45,7 @@ class Clients:
         self.options = options
         self._connect_timeout = connect_timeout or 5.0
         self._made: dict[Any, Any] = {}
-        self._lock = Lock()
+        self._lock = RLock()
         #: Set when the connection closes, so that nobody sleeps between two tries.
         self.closing = Event()
 
@@ -68,19 +71,31 @@ class Clients:
                 client = self.get(service, access, self._patience(left))
                 answer: dict[str, Any] = getattr(client, operation)(**params)
                 return answer
-            except Exception as exc:
+            except RAISED as exc:
                 refused = is_credential_trouble(exc)
                 failures += 1
                 if not (refused or is_transient(exc)) or failures >= self.options.max_attempts:
                     raise translate(exc, f"{operation} {what}") from exc
                 logger.debug("%s %s: %s, trying again", operation, what, exc)
-                pause = pause_after(failures, random())
+                pause = self.pause_after(failures)
                 left = remaining()
                 if left is not None and pause >= left:
                     raise translate(exc, f"{operation} {what}") from exc
             self.closing.wait(pause)
             if refused:
                 self.renew(service, access)
+
+    def pause(self, failures: int) -> None:
+        """Wait before the next try of what failed so often; not when the connection closes.
+
+        Raises:
+            DeadlineExceeded: the deadline in force passed.
+        """
+        self.closing.wait(remaining(self.pause_after(failures)))
+
+    def pause_after(self, failures: int) -> float:
+        """Seconds to wait after so many errors in a row."""
+        return pause_after(failures - 1, random(), self.options.retry_interval)
 
     def _patience(self, left: float | None) -> float:
         """Seconds to wait for an answer: ``request_timeout``, or less when a deadline is near."""
@@ -110,6 +125,8 @@ class Clients:
         if identity == "chain" and self._holder(access).access_key_id:
             return
         sessions.forget(identity)
+        if identity != "chain" and not self.options.access_key_id:
+            sessions.forget("chain")  # which a role is assumed with
         with self._lock:
             for key in [key for key in self._made if key[:2] == (service, access)]:
                 del self._made[key]  # (another thread may be using it: it is closed with its last user)
@@ -180,7 +197,7 @@ class Clients:
             "read_timeout": patience or self.options.request_timeout,
             # Trying again is done by :meth:`call`, which knows of deadlines and of credentials.
             "retries": {"total_max_attempts": 1},
-            "max_pool_connections": 50,
+            "max_pool_connections": max(50, self.options.receivers + 10),
             # What is sent is made here and checked by SQS: checking it once more takes a tenth of a request.
             "parameter_validation": False,
             # One string, where botocore would put a longer one together for every request.

@@ -6,8 +6,8 @@ Three formats are sent, as ``body_format`` says:
 ``json``    the envelope as JSON text: a quarter smaller; kombu 5 reads it as well
 ``raw``     the body alone; headers and the content type travel as message attributes
 
-All are read, without guessing: a body is an envelope when it is a JSON object with an envelope's keys, as it stands or
-in base64. Any other text is a foreign body and is handed on as it is.
+All are read, without guessing: a body is an envelope when it is a JSON object with an envelope's keys, and values of
+the right types, as it stands or in base64. Any other text is a foreign body and is handed on as it is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from binascii import b2a_base64
+from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, Any
 
 from kombu.utils.json import dumps, loads
@@ -32,6 +32,8 @@ CONTENT_TYPE, CONTENT_ENCODING, HEADERS = "kombu.content-type", "kombu.content-e
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _ENVELOPE = frozenset(("body", "content-encoding", "content-type", "headers", "properties"))
+#: Types that JSON gives to what is looked at.
+_TEXT, _INFO, _TIME = (str, type(None)), (dict, type(None)), (int, float, type(None))
 #: How base64 of JSON text of an object begins.
 _BASE64_OBJECT = ("eyJ", "eyA", "ewo", "ew0")
 
@@ -129,28 +131,59 @@ def _envelope(text: str) -> Letter | None:
         value = loads(text)
     except (ValueError, RecursionError):
         return None
-    if (
-        not isinstance(value, dict)
-        or not value.keys() >= _ENVELOPE
-        or not isinstance(value["properties"], dict)
-    ):
+    if not isinstance(value, dict) or not value.keys() >= _ENVELOPE or not _well_formed(value):
         return None
     return Letter(value)
 
 
+def _well_formed(value: dict[str, Any]) -> bool:
+    """Whether everything that is looked at on a message's way in is what it should be.
+
+    If so, no headers become ``{}``, and a body in base64 becomes the bytes that it is.
+    """
+    body, properties, headers = value["body"], value["properties"], value["headers"]
+    if not (
+        body.__class__ is str
+        and properties.__class__ is dict
+        and (headers.__class__ is dict or headers is None)
+        and value["content-type"].__class__ in _TEXT
+        and value["content-encoding"].__class__ in _TEXT
+        and properties.get("delivery_info").__class__ in _INFO
+        and properties.get("expires_at").__class__ in _TIME
+    ):
+        return False
+    if headers is None:
+        value["headers"] = {}
+    encoding = properties.pop("body_encoding", None)
+    if encoding == "base64":
+        try:
+            value["body"] = a2b_base64(body)
+        except ValueError:
+            return False
+    return encoding in (None, "base64", "utf-8")
+
+
 def foreign(text: str, attributes: Mapping[str, Any]) -> Letter:
     """An envelope around a body that kombu did not write, or that was sent ``raw``. The text is kept as it is."""
-    headers = _text(attributes, HEADERS)
     content_type = _text(attributes, CONTENT_TYPE) or _content_type(text)
     return Letter(
         {
-            "body": text.encode(),
+            "body": text.encode(errors="surrogatepass"),
             "content-type": content_type,
             "content-encoding": _text(attributes, CONTENT_ENCODING) or "utf-8",
-            "headers": loads(headers) if headers else {},
+            "headers": _headers(_text(attributes, HEADERS)),
             "properties": {},
         }
     )
+
+
+def _headers(text: str | None) -> dict[str, Any]:
+    """The headers in an attribute; none when that is not JSON of an object."""
+    try:
+        found = loads(text) if text else {}
+    except (ValueError, RecursionError):
+        found = {}
+    return found if isinstance(found, dict) else {}
 
 
 def _text(attributes: Mapping[str, Any], name: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
@@ -29,7 +29,7 @@ class Sessions:
     """
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = RLock()
         self._loader: Any = None
         self._kept: dict[Any, Session] = {}
 
@@ -47,6 +47,11 @@ class Sessions:
                 chain.providers.insert(0, provider())
             session = self._kept[key] = Session(botocore_session=core)
         return session
+
+    def after_fork(self) -> None:
+        """In a forked child: another thread of the parent may have been at it. Credentials are looked for again."""
+        self.lock = RLock()
+        self._kept = {}
 
     def forget(self, key: Any) -> None:
         """Look for the credentials anew next time."""

@@ -6,10 +6,13 @@ from functools import cache
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NotConnected
+from botocore.parsers import ResponseParserError
 
 from kombu import exceptions
 
 __all__ = (
+    "RAISED",
     "AccessDeniedQueueException",
     "DoesNotExistQueueException",
     "InvalidQueueException",
@@ -21,8 +24,10 @@ __all__ = (
     "is_credential_trouble",
     "is_lost_receipt",
     "is_missing_queue",
+    "is_too_long",
     "is_transient",
     "translate",
+    "was_deleted_recently",
 )
 
 #: The queue is not there (the second is the code of the query protocol, which older endpoints speak).
@@ -134,6 +139,16 @@ def is_lost_receipt(code: str) -> bool:
     return code in _LOST
 
 
+def was_deleted_recently(error: BaseException) -> bool:
+    """Whether a queue cannot be made because one of that name was deleted less than a minute ago."""
+    return code_of(error) in ("QueueDeletedRecently", "AWS.SimpleQueueService.QueueDeletedRecently")
+
+
+def is_too_long(error: BaseException) -> bool:
+    """Whether the messages of a batch were too much for one request."""
+    return code_of(error) in ("BatchRequestTooLong", "AWS.SimpleQueueService.BatchRequestTooLong")
+
+
 def is_credential_trouble(error: BaseException) -> bool:
     """Whether new credentials may help: refused, expired, or none to be had at the moment."""
     if isinstance(error, ClientError):
@@ -153,10 +168,11 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same request may succeed a little later."""
     if isinstance(error, ClientError):
         return _status_of(error) >= 500 or _status_of(error) == 429 or code_of(error) in _THROTTLED
-    return isinstance(error, (HTTPClientError, OSError)) or (
-        isinstance(error, BotoCoreError)
-        and type(error).__name__ in ("ConnectionError", "ResponseParserError")
-    )
+    return isinstance(error, (HTTPClientError, NotConnected, ResponseParserError, OSError))
+
+
+#: What a request raises; anything else is a mistake of a program, to be told as it is.
+RAISED = (BotoCoreError, ClientError, ResponseParserError, OSError)
 
 
 @cache

@@ -51,6 +51,8 @@ class Fanout:
         self._predefined = options.predefined_exchanges
         self._tags = options.queue_tags
         self._broker = broker
+        if any(is_fifo(entry.arn) for entry in self._predefined.values()):
+            broker.has_fifo = True
 
     def _call(self, operation: str, exchange: str, **params: Any) -> dict[str, Any]:
         return self._clients.call(operation, exchange, service="sns", access=self._access(exchange), **params)
@@ -78,6 +80,7 @@ class Fanout:
             params: dict[str, Any] = {"Name": self._broker.topic_names.to_aws(exchange)}
             if is_fifo(exchange):
                 params["Attributes"] = {"FifoTopic": "true"}
+                self._broker.has_fifo = True
             if self._tags:
                 params["Tags"] = [{"Key": key, "Value": value} for key, value in self._tags.items()]
             arn = self._broker.topics[exchange] = self._call("create_topic", exchange, **params)["TopicArn"]
@@ -86,11 +89,12 @@ class Fanout:
     def publish(self, exchange: str, message: dict[str, Any]) -> None:
         """Hand the message to the topic."""
         request = self._sender.for_topic(message, LIMIT)
-        if is_fifo(exchange):
+        topic = self.topic(exchange)
+        if is_fifo(topic):
             properties = message["properties"]
             request["MessageGroupId"] = str(properties.get("MessageGroupId") or "default")
             request["MessageDeduplicationId"] = str(properties.get("MessageDeduplicationId") or uuid4())
-        self._call("publish", exchange, TopicArn=self.topic(exchange), **request)
+        self._call("publish", exchange, TopicArn=topic, **request)
 
     def delete(self, exchange: str) -> None:
         """DeleteTopic, with its subscriptions; a predefined topic stays."""

@@ -62,7 +62,7 @@ class HistoricNames:
 
     @property
     def wait_time_seconds(self) -> int:
-        return self._session.options.wait_time_seconds
+        return self._session.options.wait_time(len(self._session.pump))
 
     @property
     def predefined_queues(self) -> Any:

@@ -1,9 +1,9 @@
-"""The thread that extends leases, deletes what waits for a batch, and gives back what nobody may take."""
+"""A thread that does what is due: extend leases; delete what waits for a batch, give back what nobody may take."""
 
 from __future__ import annotations
 
 from math import inf
-from threading import Event, Lock, Thread
+from threading import Event, RLock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -26,15 +26,19 @@ Chore = tuple["Callable[[], float | None]", "Callable[[], object]"]
 class Housekeeper:
     """Does chores when they are due; its thread starts with the first :meth:`poke`."""
 
-    def __init__(self, chores: list[Chore], name: str) -> None:
-        self._chores = chores
+    def __init__(self, name: str) -> None:
+        self._chores: list[Chore] = []
         self._name = name
         self._event = Event()
-        self._lock = Lock()
+        self._lock = RLock()
         self._thread: Thread | None = None
         self._stopped = False
         #: When to look at the chores next (monotonic clock).
         self._next = inf
+
+    def does(self, due: Callable[[], float | None], work: Callable[[], object]) -> None:
+        """Add a chore: ``due`` says when (monotonic clock; None: not), ``work`` does it."""
+        self._chores.append((due, work))
 
     def poke(self, when: float) -> None:
         """Something may be due at ``when`` (monotonic clock). Costs nothing when an earlier look is planned."""
@@ -62,16 +66,12 @@ class Housekeeper:
                 continue
             self._next = inf  # (before looking, so that a poke meanwhile is not lost)
             for due, work in self._chores:
-                when = due()
-                if when is not None and when <= monotonic():
-                    self._do(work)
+                try:
                     when = due()
+                    if when is not None and when <= monotonic():
+                        work()
+                except Exception as exc:
+                    logger.error("%s", exc)
+                when = due()
                 if when is not None:
                     self.poke(max(when, monotonic() + LEAST))
-
-    @staticmethod
-    def _do(work: Callable[[], object]) -> None:
-        try:
-            work()
-        except Exception as exc:
-            logger.error("%s", exc)

@@ -6,21 +6,22 @@ hours after the message was received.
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import AMQPError, NotFound
 from kombu.log import get_logger
+from kombu.utils.deadline import deadline_scope
 
 from .errors import is_lost_receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from .queues import Queues, Target
 
-__all__ = ("Held", "Leases", "by_tens", "entries_of")
+__all__ = ("Held", "Leases", "by_tens", "entries_of", "is_final")
 
 logger = get_logger(__name__)
 
@@ -28,6 +29,8 @@ logger = get_logger(__name__)
 BATCH = 10
 #: Seconds that a message can be invisible in all (AWS: 12 hours), less a little.
 LONGEST = 43200 - 60
+#: How often it is tried to give a message back that SQS did not take for reasons of its own.
+TRIES = 3
 
 
 class Held:
@@ -63,22 +66,33 @@ def entries_of(group: list[Held], **more: Any) -> list[dict[str, Any]]:
     return [{"Id": str(place), "ReceiptHandle": one.receipt, **more} for place, one in enumerate(group)]
 
 
-class Leases:
-    """Everything that one connection holds."""
+def is_final(entry: dict[str, Any]) -> bool:
+    """Whether trying again is of no use for an entry that failed."""
+    return bool(entry.get("SenderFault")) or is_lost_receipt(entry.get("Code", ""))
 
-    def __init__(self, queues: Queues, visibility_timeout: float) -> None:
+
+class Leases:
+    """Everything that one connection holds; ``poke`` is told when :meth:`extend` will be due (monotonic clock)."""
+
+    def __init__(
+        self, queues: Queues, visibility_timeout: float, poke: Callable[[float], object] = lambda when: None
+    ) -> None:
         self._queues = queues
         self._timeout = visibility_timeout
-        self._lock = Lock()
+        self._poke = poke
+        self._lock = RLock()
         self._held: dict[int, Held] = {}
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, held: Held) -> None:
-        """Hold it from now on."""
+    def add(self, *held: Held) -> None:
+        """Hold these from now on."""
         with self._lock:
-            self._held[id(held)] = held
+            for one in held:
+                self._held[id(one)] = one
+        if self._timeout and held:
+            self._poke(held[0].extend_at)
 
     def drop(self, held: Held) -> None:
         """It is settled, or is to come again by itself: do not extend it."""
@@ -106,8 +120,12 @@ class Leases:
         for target, group in by_tens([one for one in self.all() if one.extend_at <= soon]):
             self._extend(target, [one for one in group if not self._at_its_end(one, now)], now)
 
+    def _left(self, held: Held, now: float) -> int:
+        """Whole seconds that the message can still be held, ``visibility_timeout`` at the most."""
+        return int(min(self._timeout, held.received + LONGEST - now))
+
     def _at_its_end(self, held: Held, now: float) -> bool:
-        if held.received + LONGEST - now > self._timeout:
+        if self._left(held, now) > 0:
             return False
         text = "Message %s of %r is held for 12 hours: SQS gives it to others now"
         logger.error(text, held.message_id, held.target.name)
@@ -117,23 +135,29 @@ class Leases:
     def _extend(self, target: Target, group: list[Held], now: float) -> None:
         if not group:
             return
+        again = self._timeout / 8  # before the end of a lease there are other tries
+        entries = entries_of(group)
+        for entry, one in zip(entries, group, strict=True):
+            entry["VisibilityTimeout"] = self._left(one, now)
         try:
-            answer = self._queues.call(
-                "change_message_visibility_batch",
-                target,
-                Entries=entries_of(group, VisibilityTimeout=int(self._timeout)),
-            )
+            with deadline_scope(max(1.0, again)):
+                answer = self._queues.call("change_message_visibility_batch", target, Entries=entries)
         except Exception as exc:
             logger.warning(
                 "Visibility of %d messages of %r not extended yet: %s", len(group), target.name, exc
             )
-            for one in group:  # before its end there is another try
-                one.extend_at = now + self._timeout / 8
+            for one in group:
+                one.extend_at = now + again
             return
         for entry in answer.get("Successful", ()):
-            group[int(entry["Id"])].extend_at = now + self._timeout / 2
+            one = group[int(entry["Id"])]
+            is_last = self._left(one, now) < int(self._timeout)
+            one.extend_at = one.received + LONGEST if is_last else now + self._timeout / 2
         for entry in answer.get("Failed", ()):
             held = group[int(entry["Id"])]
+            if not is_final(entry):
+                held.extend_at = now + again
+                continue
             logger.warning(
                 "Message %s of %r is no longer ours (%s): it may be handled twice",
                 held.message_id,
@@ -155,23 +179,27 @@ class Leases:
             for one in group:
                 self.drop(one)
             try:
-                answer = self._queues.call(
-                    "change_message_visibility_batch",
-                    target,
-                    Entries=entries_of(group, VisibilityTimeout=seconds),
-                )
+                self._release(target, group, seconds)
             except NotFound:  # the queue was deleted, and the messages with it
                 continue
             except AMQPError as exc:
                 failure = exc
-                continue
-            for entry in answer.get("Failed", ()):
-                level = logger.info if is_lost_receipt(entry.get("Code", "")) else logger.warning
-                level(
-                    "Message of %r not given back: %s %s",
-                    target.name,
-                    entry.get("Code"),
-                    entry.get("Message"),
-                )
         if failure is not None:
             raise failure
+
+    def _release(self, target: Target, group: list[Held], seconds: int) -> None:
+        for tries in range(1, TRIES + 1):
+            entries = entries_of(group, VisibilityTimeout=seconds)
+            answer = self._queues.call("change_message_visibility_batch", target, Entries=entries)
+            again = []
+            for entry in answer.get("Failed", ()):
+                if tries < TRIES and not is_final(entry):
+                    again.append(group[int(entry["Id"])])
+                    continue
+                level = logger.info if is_lost_receipt(entry.get("Code", "")) else logger.warning
+                code, text = entry.get("Code"), entry.get("Message")
+                level("Message of %r not given back: %s %s", target.name, code, text)
+            group = again
+            if not group:
+                return
+            self._queues.pause(tries)

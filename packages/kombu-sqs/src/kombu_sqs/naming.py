@@ -57,6 +57,12 @@ class Names:
             self._known.setdefault(made, name)
         return made
 
+    def forget(self, name: str) -> None:
+        """The queue is gone."""
+        made = self._made.pop(name, "")
+        if self._known.get(made) == name:
+            del self._known[made]
+
     def from_aws(self, made: str) -> str:
         """The name it was made from, else the name without the prefix."""
         known = self._known.get(made)
@@ -73,7 +79,10 @@ def name_in_url(url: str) -> str:
     return url.rstrip("/").rpartition("/")[2]
 
 
-_HOST = re.compile(r"(?:https?://)?(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.(?:amazonaws|api\.aws)\b")
+#: Of the service, FIPS and dual-stack ones as well, of an endpoint in a VPC, and as queues' URLs were once.
+_HOST = re.compile(
+    r"(?:https?://)?(?:[a-z0-9-]+\.)?(?:sqs(?:-fips)?\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.(?:vpce\.)?(?:amazonaws|api\.aws)\b"
+)
 
 
 def region_in_host(host: str | None) -> str | None:

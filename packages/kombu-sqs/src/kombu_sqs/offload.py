@@ -92,8 +92,9 @@ def claim(
     """
     if store is None:
         raise MessageTooLarge(
-            f"the message has {size} bytes with its attributes, and {limit} are allowed (max_message_size): nothing was"
-            " sent. Make it smaller, or keep such bodies elsewhere with the transport option offload"
+            f"the message has {size} bytes with its attributes, and {limit} are allowed (max_message_size, or what the"
+            " queue takes): nothing was sent. Make it smaller, or keep such bodies elsewhere with the transport option"
+            " offload"
         )
     key = store.put(text.encode())
     return {
@@ -112,7 +113,7 @@ def claim(
 def redeem(letter: dict[str, Any], store: Store | None) -> str | None:
     """The text that was kept elsewhere; None when nothing was."""
     key = letter["properties"].get(PROPERTY)
-    if key is None:
+    if not isinstance(key, str):
         return None
     if store is None:
         raise LookupError(f"the body is kept elsewhere ({key!r}) and the transport option offload is not set")

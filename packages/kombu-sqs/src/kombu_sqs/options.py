@@ -24,6 +24,10 @@ logger = get_logger(__name__)
 #: How bodies are sent: kombu's envelope as base64 text or as JSON text, or the body alone.
 BODY_FORMATS = ("base64", "json", "raw")
 
+#: Seconds that a receive waits at the server at the most (ReceiveMessage, WaitTimeSeconds), and how many receives a
+#: second the idle consumers of a connection make: each takes a millisecond and a half of CPU.
+LONGEST_WAIT, RATE = 20, 5
+
 #: Historic names that Python cannot spell.
 _SPELLED = {"sqs-creation-attributes": "sqs_creation_attributes", "client-config": "client_config"}
 
@@ -106,7 +110,8 @@ class Options:
     redrive_policy_cache_ttl: float = 300.0
     # receiving
     visibility_timeout: int = 1800
-    wait_time_seconds: int = 1
+    wait_time_seconds: int | None = None
+    receivers: int = 100
     polling_interval: float | None = None
     fetch_message_attributes: Any = None
     # settling
@@ -124,6 +129,7 @@ class Options:
     request_timeout: float = 10.0
     stop_timeout: float = 2.0
     max_attempts: int = 5
+    retry_interval: float = 0.4
     client_config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -135,8 +141,19 @@ class Options:
     def idle_pause(self) -> float:
         """Seconds between an empty answer and the next question."""
         if self.polling_interval is None:
-            return 0.0 if self.wait_time_seconds else 1.0
+            return 1.0 if self.wait_time_seconds == 0 else 0.0
         return self.polling_interval
+
+    def wait_time(self, queues: int) -> int:
+        """Seconds that a receive waits at the server while ``queues`` are received from, on one connection.
+
+        One, so that a stop is quick; more where many queues would make many requests. Where queues take turns, one.
+        """
+        if queues > self.receivers:
+            return min(1, self.wait_time_seconds or 1) if self.wait_time_seconds != 0 else 0
+        if self.wait_time_seconds is not None:
+            return self.wait_time_seconds
+        return min(LONGEST_WAIT, max(1, -(-queues // RATE)))
 
 
 def read(client: Any) -> Options:
@@ -157,6 +174,9 @@ def read(client: Any) -> Options:
     values = {name: value for name, value in given.items() if name in known and value is not None}
     if values.get("polling_interval", 0) is None:
         del values["polling_interval"]
+    for name in _RANGES.keys() - _FRACTIONS:
+        if isinstance(values.get(name), float) and values[name].is_integer():
+            values[name] = int(values[name])
     values.update(_location(client, values))
     for name, made_of in (("predefined_queues", Predefined), ("predefined_exchanges", Exchange)):
         values[name] = {key: _entry(name, key, entry, made_of) for key, entry in values.get(name, {}).items()}
@@ -217,24 +237,45 @@ def _entry(option: str, name: str, entry: Any, made_of: type[Any]) -> Any:
 #: AssumeRole).
 _RANGES = {
     "visibility_timeout": (0, 43200),
-    "wait_time_seconds": (0, 20),
+    "wait_time_seconds": (0, LONGEST_WAIT),
+    "receivers": (1, 1000),
     "polling_interval": (0, 3600),
     "max_deliveries": (1, 1000),
     "max_message_size": (1, 1048576),
     "sts_token_timeout": (900, 43200),
+    "sts_token_buffer_time": (0, 43200),
     "max_attempts": (1, 100),
+    "retry_interval": (0.01, 20),
+    "redrive_policy_cache_ttl": (0, 86400 * 365),
+    "stop_timeout": (0, 60),
     "delete_delay": (0, 60),
     "request_timeout": (0.1, 3600),
+}
+
+_FRACTIONS = {
+    "delete_delay",
+    "polling_interval",
+    "redrive_policy_cache_ttl",
+    "request_timeout",
+    "retry_interval",
+    "stop_timeout",
 }
 
 
 def _check(options: Options) -> None:
     for name, (least, most) in _RANGES.items():
         value = getattr(options, name)
+        wanted = (int, float) if name in _FRACTIONS else int
         if value is not None and (
-            isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most
+            isinstance(value, bool) or not isinstance(value, wanted) or not least <= value <= most
         ):
-            raise ValueError(f"transport option {name}: {value!r} is not a number from {least} to {most}")
+            kind = "a number" if name in _FRACTIONS else "a whole number"
+            raise ValueError(f"transport option {name}: {value!r} is not {kind} from {least} to {most}")
+    if options.sts_token_buffer_time >= options.sts_token_timeout:
+        raise ValueError(
+            f"transport option sts_token_buffer_time: {options.sts_token_buffer_time!r} is not less than"
+            f" sts_token_timeout, {options.sts_token_timeout!r}: credentials would be renewed all the time"
+        )
     if options.format not in BODY_FORMATS:
         raise ValueError(
             f"transport option body_format: {options.body_format!r} is none of {', '.join(BODY_FORMATS)}"

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from kombu.exceptions import AMQPError, NotFound
 from kombu.log import get_logger
+from kombu.utils.deadline import remaining
 
 from .clients import DEFAULT_REGION
-from .errors import UndefinedQueueException, is_missing_queue
+from .errors import UndefinedQueueException, is_missing_queue, was_deleted_recently
 from .naming import is_fifo
 
 if TYPE_CHECKING:
@@ -26,22 +27,38 @@ __all__ = ("Queues", "Target")
 logger = get_logger(__name__)
 
 
+#: Bytes a message may have at most, and what all queues have ever taken that were not made for less (AWS: SQS quotas).
+MOST_BYTES, LEAST_COMMON = 1048576, 262144
+
+
+#: Seconds in which SQS comes to know a new queue everywhere (CreateQueue: one at the least), and after which it makes
+#: one anew that was deleted (CreateQueue: QueueDeletedRecently).
+NEW, DELETED = 3.0, 61.0
+
+
 class Target:
     """One queue: its URL, whose credentials it takes, and what of its attributes is known."""
 
-    __slots__ = ("access", "fifo", "limit", "name", "predefined", "redrive", "redrive_read", "url")
+    __slots__ = ("access", "fifo", "limit", "made", "name", "predefined", "redrive", "redrive_read", "url")
 
-    def __init__(self, name: str, url: str, limit: int, predefined: Predefined | None = None) -> None:
+    def __init__(self, name: str, url: str, predefined: Predefined | None = None) -> None:
         self.name = name
         self.url = url
         self.fifo = is_fifo(url)
         self.predefined = predefined
         self.access: Access | None = predefined.access if predefined else None
-        #: Bytes a message may have.
-        self.limit = (predefined.max_message_size if predefined else None) or limit
+        #: Bytes that the queue lets a message have (MaximumMessageSize); None: nobody has asked yet.
+        self.limit: int | None = (predefined.max_message_size or MOST_BYTES) if predefined else None
         #: Whether it has a redrive policy (None: nobody knows), and when that was read.
         self.redrive: bool | None = predefined.redrive_policy if predefined else None
         self.redrive_read = 0.0
+        #: When this process made it (monotonic clock).
+        self.made = -NEW
+
+    @property
+    def is_new(self) -> bool:
+        """Whether SQS may not know it everywhere."""
+        return monotonic() - self.made < NEW
 
 
 class Queues:
@@ -53,20 +70,42 @@ class Queues:
         self._broker = broker
         self._targets = broker.targets
         self._predefined = {
-            name: Target(name, entry.url, options.max_message_size, entry)
-            for name, entry in options.predefined_queues.items()
+            name: Target(name, entry.url, entry) for name, entry in options.predefined_queues.items()
         }
+        if any(target.fifo for target in self._predefined.values()):
+            broker.has_fifo = True
 
     def call(self, operation: str, target: Target, **params: Any) -> dict[str, Any]:
-        """An API action on a queue. One that is not there is forgotten."""
-        try:
-            return self._clients.call(
-                operation, target.name, access=target.access, QueueUrl=target.url, **params
-            )
-        except AMQPError as exc:
-            if is_missing_queue(exc):
-                self._targets.pop(target.name, None)
-            raise
+        """An API action on a queue. One that is not there is forgotten, unless it is new."""
+        failures = 0
+        while True:
+            try:
+                return self._clients.call(
+                    operation, target.name, access=target.access, QueueUrl=target.url, **params
+                )
+            except AMQPError as exc:
+                if not is_missing_queue(exc):
+                    raise
+                if not target.is_new:
+                    self.forget(target)
+                    raise
+            failures += 1
+            self.pause(failures)
+
+    def forget(self, target: Target) -> None:
+        """It is not there any more, so it can be made again."""
+        if self._targets.get(target.name) is target:
+            del self._targets[target.name]
+
+    def _remember(self, name: str, url: str) -> Target:
+        target = self._targets[name] = Target(name, url)
+        if target.fifo:
+            self._broker.has_fifo = True
+        return target
+
+    def pause(self, failures: int) -> None:
+        """Wait before the next try of what failed so often."""
+        self._clients.pause(failures)
 
     # -- finding -------------------------------------------------------------------------------------------
 
@@ -84,7 +123,7 @@ class Queues:
                 raise UndefinedQueueException(text, (50, 10), "Queue.declare")
             made = self._broker.names.to_aws(name)
             url = self._clients.call("get_queue_url", name, QueueName=made)["QueueUrl"]
-            target = self._targets[name] = Target(name, url, self._options.max_message_size)
+            target = self._remember(name, url)
         return target
 
     def exists(self, name: str) -> bool:
@@ -110,10 +149,9 @@ class Queues:
         attributes = {"VisibilityTimeout": options.visibility_timeout, **options.sqs_creation_attributes}
         if is_fifo(name):
             attributes["FifoQueue"] = "true"
-        limit = int(attributes.get("MaximumMessageSize", options.max_message_size))
-        made = names.to_aws(name)
-        url = self._create(name, made, _text(attributes))
-        target = self._targets[name] = Target(name, url, min(limit, options.max_message_size))
+        url = self._create(name, names.to_aws(name), _text(attributes))
+        target = self._remember(name, url)
+        target.made = monotonic()
         return target
 
     def _create(self, name: str, made: str, attributes: dict[str, str]) -> str:
@@ -123,6 +161,8 @@ class Queues:
         try:
             answer = self._clients.call("create_queue", name, **request)
         except AMQPError as exc:
+            if was_deleted_recently(exc):
+                return self._create_again(name, request)
             # It exists with other attributes (QueueNameExists): those are somebody's choice.
             logger.info("CreateQueue %r: %s; looking for it as it is", made, exc)
             try:
@@ -132,17 +172,32 @@ class Queues:
         url: str = answer["QueueUrl"]
         return url
 
+    def _create_again(self, name: str, request: dict[str, Any]) -> str:
+        """Wait until SQS has forgotten that the queue was deleted; workers that start again meet this."""
+        logger.warning("Queue %r was deleted just now: SQS makes it anew after 60 seconds, waiting", name)
+        end = monotonic() + DELETED
+        while True:
+            self._clients.closing.wait(remaining(1.0))
+            try:
+                return str(self._clients.call("create_queue", name, **request)["QueueUrl"])
+            except AMQPError as exc:
+                if not was_deleted_recently(exc) or monotonic() > end or self._clients.closing.is_set():
+                    raise
+
     def delete(self, name: str) -> None:
         """DeleteQueue; a predefined queue stays, one that is gone is no error."""
         target = self._targets.pop(name, None)
         if self._predefined or (target is None and not self.exists(name)):
             return
+        if target is not None:
+            target.made = -NEW
         try:
             self.call("delete_queue", target or self.find(name))
         except AMQPError as exc:
             if not is_missing_queue(exc):
                 raise
         self._targets.pop(name, None)
+        self._broker.names.forget(name)
 
     # -- attributes ----------------------------------------------------------------------------------------
 
@@ -160,8 +215,22 @@ class Queues:
 
     def size(self, name: str) -> int:
         """Messages ready, approximately; 0 for a predefined queue."""
-        found = self.attributes(self.find(name), "ApproximateNumberOfMessages")
+        target = self.find(name)
+        found = self.attributes(target, "ApproximateNumberOfMessages", "MaximumMessageSize")
+        if "MaximumMessageSize" in found:  # (asked along, since that is free)
+            target.limit = int(found["MaximumMessageSize"])
         return int(found.get("ApproximateNumberOfMessages", 0))
+
+    def limit(self, target: Target, size: int) -> int:
+        """Bytes that a message to the queue may have; of one that was not declared it is asked if ``size`` matters."""
+        if target.limit is None and size > LEAST_COMMON:
+            try:
+                found = self.attributes(target, "MaximumMessageSize")
+                target.limit = int(found.get("MaximumMessageSize", MOST_BYTES))
+            except AMQPError as exc:
+                logger.info("Cannot tell how large messages to %r may be: %s", target.name, exc)
+                target.limit = MOST_BYTES
+        return min(target.limit or MOST_BYTES, self._options.max_message_size)
 
     def arn(self, target: Target) -> str:
         """The queue's ARN; a predefined one's is read off its URL."""

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from random import random
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from kombu.exceptions import OperationalError, PreconditionFailed
-from kombu.utils.deadline import remaining
 
 from . import attributes, offload
-from .backoff import pause_after
 from .codec import OUTSIDE, encode, encode_raw
-from .errors import InvalidQueueException
+from .errors import InvalidQueueException, is_too_long
 from .lease import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .clients import Clients
     from .offload import Store
     from .options import Options
     from .queues import Queues, Target
@@ -61,8 +57,7 @@ class Batch:
 class Sender:
     """Sends for one connection."""
 
-    def __init__(self, clients: Clients, queues: Queues, options: Options, store: Store | None) -> None:
-        self._clients = clients
+    def __init__(self, queues: Queues, options: Options, store: Store | None) -> None:
         self._queues = queues
         self._options = options
         self._store = store
@@ -95,26 +90,21 @@ class Sender:
         properties = message["properties"]
         if delay is None and not self._raw and not target.fifo and OUTSIDE.isdisjoint(properties):
             text = encode(message, self._base64)  # the usual message; it is ASCII
-            if len(text) <= target.limit:
+            if len(text) <= self._queues.limit(target, len(text)):
                 return len(text), {"MessageBody": text}
         request: dict[str, Any] = {}
         try:
             text, extra = self.body_and_attributes(message)
         except ValueError as exc:
             raise PreconditionFailed(f"PRECONDITION_FAILED - {exc}", (60, 40), "Basic.publish") from exc
-        if extra:
-            request["MessageAttributes"] = extra
         # (all formats but raw are ASCII)
         size = len(text.encode() if self._raw else text) + (attributes.size_of(extra) if extra else 0)
-        if size > target.limit:
-            ticket = offload.claim(message, text, self._store, size, target.limit)
-            text = encode(ticket, self._base64)
-            size = len(text)
-            if self._raw:  # there no body is looked into unless an attribute says so
-                request["MessageAttributes"] = {
-                    **extra,
-                    offload.PROPERTY: {"DataType": "String", "StringValue": "1"},
-                }
+        limit = self._queues.limit(target, size)
+        if size > limit:
+            text, extra = self._kept_elsewhere(message, text, extra, size, limit)
+            size = len(text) + attributes.size_of(extra)
+        if extra:
+            request["MessageAttributes"] = extra
         request["MessageBody"] = text
         if target.fifo:
             request["MessageGroupId"] = str(properties.get("MessageGroupId") or "default")
@@ -138,13 +128,27 @@ class Sender:
             return text, attributes.to_aws({**(given or {}), **extra})
         return encode(message, self._base64), attributes.to_aws(given) if given else {}
 
+    def _kept_elsewhere(
+        self,
+        message: dict[str, Any],
+        text: str,
+        extra: dict[str, Any],
+        size: int,
+        limit: int,
+        shared: bool = False,
+    ) -> tuple[str, dict[str, Any]]:
+        """The body and the attributes of the message that says where the large body is."""
+        ticket = offload.claim(message, text, self._store, size, limit, shared)
+        if self._raw:  # there no body is looked into unless an attribute says so
+            extra = {**extra, offload.PROPERTY: {"DataType": "String", "StringValue": "1"}}
+        return encode(ticket, self._base64), extra
+
     def for_topic(self, message: dict[str, Any], limit: int) -> dict[str, Any]:
         """The request of SNS's Publish, without the topic."""
         text, extra = self.body_and_attributes(message)
         size = len(text.encode()) + (attributes.size_of(extra) if extra else 0)
         if size > limit:
-            ticket = offload.claim(message, text, self._store, size, limit, shared=True)
-            text = encode(ticket, self._base64)
+            text, extra = self._kept_elsewhere(message, text, extra, size, limit, shared=True)
         return {"Message": text, "MessageAttributes": extra} if extra else {"Message": text}
 
     # -- in batches ----------------------------------------------------------------------------------------
@@ -152,13 +156,24 @@ class Sender:
     def flush(self, batch: Batch, outcomes: list[BaseException | None]) -> None:
         """Send what the batch kept; ``outcomes`` gets the exception of each publication that failed."""
         for queue, group in batch.groups(REQUEST_LIMIT):
-            try:
-                self._send_group(self._queues.find(queue), group, outcomes)
-            except Exception as exc:
-                for index, _ in group:
-                    outcomes[index] = outcomes[index] or exc
+            self._send_group(queue, group, outcomes)
 
     def _send_group(
+        self, queue: str, group: list[tuple[int, dict[str, Any]]], outcomes: list[BaseException | None]
+    ) -> None:
+        """Send up to ten messages, in several requests if the endpoint takes less in one."""
+        try:
+            self._send_entries(self._queues.find(queue), group, outcomes)
+        except Exception as exc:
+            if is_too_long(exc) and len(group) > 1:
+                half = len(group) // 2
+                self._send_group(queue, group[:half], outcomes)
+                self._send_group(queue, group[half:], outcomes)
+                return
+            for index, _ in group:
+                outcomes[index] = outcomes[index] or exc
+
+    def _send_entries(
         self,
         target: Target,
         group: list[tuple[int, dict[str, Any]]],
@@ -185,7 +200,7 @@ class Sender:
                     again.append((index, request))
             group = again
             if group:
-                self._clients.closing.wait(remaining(pause_after(failures, random())))
+                self._queues.pause(failures)
 
 
 def _checked_delay(delay: float) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from random import random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ from kombu.exceptions import AMQPError, KombuError
 from kombu.log import get_logger
 from kombu.transport.virtual.pump import Pump
 
-from .backoff import pause_after
 from .broker import get_broker
 from .clients import Clients
 from .errors import is_missing_queue
@@ -19,6 +17,7 @@ from .fanout import Fanout
 from .housekeeper import Housekeeper
 from .lease import Leases
 from .offload import open_store
+from .options import LONGEST_WAIT
 from .queues import Queues
 from .receiving import MARGIN, Receiver
 from .redrive import Redrive
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from .codec import Letter
-    from .lease import Held
     from .options import Options
     from .queues import Target
 
@@ -64,31 +62,34 @@ class Session:
         self.clients = Clients(options, connect_timeout)
         self.store = open_store(options.offload, self.clients)
         self.queues = Queues(self.clients, options, self.broker)
-        self.leases = Leases(self.queues, options.visibility_timeout)
+        # Two threads, so that nothing else can keep leases from being extended.
+        self.extender = Housekeeper("kombu-sqs-leases")
+        self.tidier = Housekeeper("kombu-sqs-chores")
+        self.leases = Leases(self.queues, options.visibility_timeout, self.extender.poke)
         self.receiver = Receiver(self.clients, self.queues, self.leases, options, self.store)
-        self.sender = Sender(self.clients, self.queues, options, self.store)
-        self.settler = Settler(self.queues, self.leases, options, self.store)
+        self.sender = Sender(self.queues, options, self.store)
+        self.settler = Settler(self.queues, self.leases, options, self.store, self.tidier.poke)
         self.redrive = Redrive(self.queues, self.broker, options)
         self.fanout = Fanout(self.clients, self.queues, self.sender, options, self.broker)
-        self.pump: Pump[Letter] = Pump(self._fetch, self._give_back, self._pause, "kombu-sqs")
-        self.housekeeper = Housekeeper(
-            [
-                (self.leases.due_at, self.leases.extend),
-                (self.settler.due_at, self.settler.flush),
-                (self._reclaim_at, self._reclaim),
-            ],
-            "kombu-sqs-leases",
+        self.pump: Pump[Letter] = Pump(
+            self._fetch, self._give_back, self._pause, "kombu-sqs", options.receivers
         )
+        self.extender.does(self.leases.due_at, self.leases.extend)
+        self.tidier.does(self.settler.due_at, self.settler.flush)
+        self.tidier.does(self._reclaim_at, self._reclaim)
         self._on_gone = on_gone
         self._has_room = has_room
         self._warned: set[str] = set()
+        #: Queue -> answers in a row that it is not there.
+        self._missing: dict[str, int] = {}
 
     # -- fetching ahead (in the pump's threads) ------------------------------------------------------------
 
     def _fetch(self, queue: str, limit: int) -> list[Letter]:
-        letters = self.receiver.poll(queue, limit)
+        letters = self.receiver.poll(queue, limit, self.options.wait_time(len(self.pump)))
+        self._missing.pop(queue, None)
         if letters:
-            self.housekeeper.poke(monotonic() + PATIENCE)
+            self.tidier.poke(monotonic() + PATIENCE)
         return letters
 
     def _give_back(self, queue: str, letters: list[Letter]) -> None:
@@ -98,10 +99,11 @@ class Session:
         """Seconds until the next look; an error is logged, at first and then now and again."""
         if error is None:
             return self.options.idle_pause
-        pause = pause_after(failures, random())
+        pause = self.clients.pause_after(failures)
         level = logger.warning if failures in (1, 3) or failures % 10 == 0 else logger.debug
         level("Receiving from %r failed %d times, next try in %.1f s: %s", queue, failures, pause, error)
-        if failures >= GONE and is_missing_queue(error):
+        missing = self._missing[queue] = self._missing.get(queue, 0) + 1 if is_missing_queue(error) else 0
+        if missing >= GONE:
             self._on_gone(queue)
         return pause
 
@@ -117,12 +119,6 @@ class Session:
 
     # -- settling ------------------------------------------------------------------------------------------
 
-    def delete(self, held: Held) -> None:
-        """The message is done with; see :meth:`.settling.Settler.delete`."""
-        when = self.settler.delete(held)
-        if when is not None:
-            self.housekeeper.poke(when)
-
     def warn_of_redrive(self, target: Target) -> None:
         """A rejected message is left in a queue of which nobody said whether it has a redrive policy."""
         if target.name not in self._warned:
@@ -137,16 +133,17 @@ class Session:
 
     def drain(self, timeout: float | None = None) -> bool:
         """After :meth:`close`: wait for the receives that go on; whether there is none any more."""
-        return self.pump.drain(self.options.wait_time_seconds + MARGIN if timeout is None else timeout)
+        return self.pump.drain(LONGEST_WAIT + MARGIN if timeout is None else timeout)
 
     def begin_stop(self, queues: Iterable[str] | None = None) -> None:
         """Fetch no more, of these queues or at all; what is being fetched is waited for later."""
         self.pump.begin_stop(queues)
 
     def stop(self, queue: str) -> None:
-        """Fetch no more from the queue, and give back what was not delivered."""
+        """Fetch no more from the queue, and give back what was not delivered; so does a receive that goes on."""
+        self.pump.begin_stop([queue])
         try:
-            self.pump.stop(queue, self.options.stop_timeout)
+            self.pump.reclaim(queue)
         except (AMQPError, KombuError) as exc:
             logger.warning("Messages of %r were not given back: %s", queue, exc)
 
@@ -161,7 +158,8 @@ class Session:
         steps: list[Callable[[], Any]] = [
             self.settler.flush,
             lambda: self.pump.close(self.options.stop_timeout),
-            self.housekeeper.stop,
+            self.tidier.stop,
+            self.extender.stop,
             lambda: self.leases.release(self.leases.all()),
             self.clients.close,
         ]

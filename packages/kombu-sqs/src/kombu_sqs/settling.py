@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,11 @@ from kombu.exceptions import AMQPError, NotFound
 from kombu.log import get_logger
 
 from .errors import SettleError, code_of, is_lost_receipt
-from .lease import BATCH, by_tens, entries_of
+from .lease import BATCH, by_tens, entries_of, is_final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .lease import Held, Leases
     from .offload import Store
     from .options import Options
@@ -24,20 +26,31 @@ logger = get_logger(__name__)
 
 
 class Settler:
-    """Deletes for one connection: each message at once, or ten at a time with the option ``batch_deletes``."""
+    """Deletes for one connection: each message at once, or ten at a time with the option ``batch_deletes``.
 
-    def __init__(self, queues: Queues, leases: Leases, options: Options, store: Store | None) -> None:
+    ``poke`` is told when :meth:`flush` will be due (monotonic clock).
+    """
+
+    def __init__(
+        self,
+        queues: Queues,
+        leases: Leases,
+        options: Options,
+        store: Store | None,
+        poke: Callable[[float], object],
+    ) -> None:
         self._queues = queues
         self._leases = leases
         self._store = store
         self._batches = options.batch_deletes
         self._delay = options.delete_delay
-        self._lock = Lock()
+        self._poke = poke
+        self._lock = RLock()
         self._waiting: dict[int, list[Held]] = {}
         self._since: float | None = None
 
-    def delete(self, held: Held) -> float | None:
-        """The message is done with. When its deletion waits for others: until when (monotonic clock), else None.
+    def delete(self, held: Held) -> None:
+        """The message is done with; its deletion may wait for others.
 
         Raises:
             AMQPError: it was not deleted; it is still held, so it can be tried again.
@@ -45,7 +58,7 @@ class Settler:
         """
         if not self._batches:
             self._delete_one(held)
-            return None
+            return
         key = id(held.target)
         with self._lock:
             waiting = self._waiting.setdefault(key, [])
@@ -53,12 +66,12 @@ class Settler:
             if len(waiting) < BATCH:
                 if self._since is None:
                     self._since = monotonic()
-                return self._since + self._delay
+                    self._poke(self._since + self._delay)
+                return
             del self._waiting[key]
             if not self._waiting:
                 self._since = None
         self._delete_many(waiting)
-        return None
 
     def _delete_one(self, held: Held) -> None:
         try:
@@ -106,15 +119,23 @@ class Settler:
         if failed:
             raise _not_deleted(failed)
 
-    def _delete_many(self, held: list[Held]) -> None:
+    def delete_now(self, held: list[Held]) -> None:
+        """Delete these, ten a request.
+
+        Raises:
+            SettleError: some were not deleted; they do not wait, and are still held unless they are lost.
+        """
+        self._delete_many(held, keep=False)
+
+    def _delete_many(self, held: list[Held], keep: bool = True) -> None:
         failed: list[tuple[str, str, str]] = []
         for target, group in by_tens(held):
-            failed += self._delete_group(target, group)
+            failed += self._delete_group(target, group, keep)
         if failed:
             raise _not_deleted(failed)
 
-    def _delete_group(self, target: Target, group: list[Held]) -> list[tuple[str, str, str]]:
-        """What was not deleted: (message id, code, text)."""
+    def _delete_group(self, target: Target, group: list[Held], keep: bool) -> list[tuple[str, str, str]]:
+        """What was not deleted: (message id, code, text); with ``keep`` it waits again if that may help."""
         try:
             answer = self._queues.call("delete_message_batch", target, Entries=entries_of(group))
         except NotFound:
@@ -122,7 +143,8 @@ class Settler:
                 self._done(one)
             return []
         except Exception as exc:
-            self._keep(group)
+            if keep:
+                self._keep(group)
             logger.error("%d messages of %r are not deleted: %s", len(group), target.name, exc)
             return [(one.message_id, type(exc).__name__, str(exc)) for one in group]
         results = []
@@ -130,9 +152,9 @@ class Settler:
             self._done(group[int(entry["Id"])])
         for entry in answer.get("Failed", ()):
             one = group[int(entry["Id"])]
-            if entry.get("SenderFault"):
+            if is_final(entry):
                 self._leases.drop(one)
-            else:
+            elif keep:
                 self._keep([one])
             results.append((one.message_id, str(entry.get("Code")), str(entry.get("Message", ""))))
             logger.error(
@@ -146,6 +168,7 @@ class Settler:
             for one in group:
                 self._waiting.setdefault(id(one.target), []).append(one)
             self._since = monotonic()
+        self._poke(self._since + self._delay)
 
 
 def _not_deleted(failed: list[tuple[str, str, str]]) -> SettleError:

@@ -11,7 +11,9 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kombu import exceptions
+from kombu.log import get_logger
 from kombu.transport import virtual
+from kombu.utils.deadline import grace_scope
 
 from .channel import Channel
 from .options import read
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ("Transport",)
 
+logger = get_logger(__name__)
+
+#: Seconds that closing a connection may take at the end of the program.
+CLOSE_TIMEOUT = 5.0
 #: Messages that are delivered before the event loop has a turn again.
 TURN = 100
 
@@ -62,6 +68,8 @@ class Transport(virtual.Transport):
         self.lock = self.session.broker.lock
         self.polling_interval = options.idle_pause
         self._evented = False
+        #: Queues that cannot be deleted any more are left.
+        self.closing = False
         if options.supports_fanout:
             self.implements = self.implements.extend(
                 exchange_type=frozenset({"direct", "fanout", "headers", "topic"})
@@ -101,6 +109,7 @@ class Transport(virtual.Transport):
     def close_connection(self, connection: Any) -> None:
         """Close all channels: what is done with is deleted, all else goes back to its queue."""
         _open.discard(self)
+        self.closing = True
         self.session.begin_stop()
         try:
             super().close_connection(connection)
@@ -151,6 +160,8 @@ class Transport(virtual.Transport):
             # (looked at after saying so, since another thread may just have made room)
             if not self._ready():
                 self.session.pump.wait(timeout)
+        except ValueError as exc:  # another thread closes it
+            raise exceptions.RecoverableConnectionError("the connection was closed: connect again") from exc
         finally:
             self.sleeping = self._evented
 
@@ -210,7 +221,11 @@ _draining: list[Session] = []
 def _close_all() -> None:
     for transport in list(_open):
         if transport.session.pid == os.getpid():
-            transport.close_connection(transport)
+            try:
+                with grace_scope(CLOSE_TIMEOUT):
+                    transport.close_connection(transport)
+            except Exception as exc:
+                logger.warning("While closing at the end of the program: %s", exc)
     for session in _draining:
         if session.pid == os.getpid():
             session.drain()

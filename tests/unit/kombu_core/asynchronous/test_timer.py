@@ -73,6 +73,25 @@ def test_the_queue_is_a_copy_and_clear_empties_it():
         assert len(timer) == 0 and timer
 
 
+def test_a_subclass_may_queue_in_its_own_way():
+    # Given: a timer like those of Celery for greenlets
+    class Own(Timer):
+        def __init__(self):
+            super().__init__()
+            self._queue = set()
+
+        def _enter(self, eta, priority, entry, **kwargs):
+            self._queue.add((priority, entry))
+            return "what cancels it"
+
+    timer = Own()
+    # When, Then
+    assert timer.call_after(1, print) == "what cancels it"
+    assert timer.call_at(None, print, priority=3) == "what cancels it"
+    assert timer.call_repeatedly(1, print) == "what cancels it"
+    assert sorted(priority for priority, _ in timer._queue) == [0, 0, 3]
+
+
 @pytest.mark.parametrize("zone", [timezone.utc, timezone(timedelta(hours=5))])
 def test_datetimes_become_moments_of_the_monotonic_clock(zone):
     later = datetime.now(zone) + timedelta(seconds=5)

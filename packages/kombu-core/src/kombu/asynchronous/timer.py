@@ -163,7 +163,11 @@ class Timer:
         when = time() if eta is None else to_timestamp(eta, time=time)
         if not isinstance(when, (int, float)):
             raise TypeError(f"eta must be a datetime or seconds on the monotonic clock, not {eta!r}")
-        heapq.heappush(self._queue, scheduled(when, priority, entry))
+        return self._enter(when, priority, entry)
+
+    def _enter(self, eta: float, priority: int, entry: _Entry, **kwargs: Any) -> _Entry:
+        """Queue an entry, and return what cancels it. Celery's timers for gevent and eventlet have their own."""
+        heapq.heappush(self._queue, scheduled(eta, priority, entry))
         return entry
 
     def enter_after(

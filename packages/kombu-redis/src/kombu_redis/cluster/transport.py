@@ -45,6 +45,8 @@ class ClusterTransport(Transport):
                 "fanout is 'stream', which a Redis Cluster cannot have: the stream and the queues that read it are in"
                 " different slots; 'queue' keeps broadcasts as well"
             )
+        if self.options.wait_replicas:
+            raise ValueError("wait_replicas is not for a Redis Cluster: its nodes have replicas of their own each")
         return ClusterAddress.from_client(client)
 
     def socket_name(self, use: str = "") -> str | None:

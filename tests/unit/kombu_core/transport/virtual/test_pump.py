@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import select
 from queue import Empty, Queue
-from threading import Event
+from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -190,3 +191,92 @@ def test_a_closed_pump_fetches_nothing(backend: Backend) -> None:
     with pytest.raises(ValueError, match="closed"):
         pump.wait(5)
     assert len(backend.limits) == fetched
+
+
+class TestManySources:
+    @pytest.fixture
+    def pump(self, backend: Backend) -> Iterator[Pump[int]]:
+        pump = Pump(backend.fetch, backend.give_back, backend.pause, "test-crew", most=2)
+        yield pump
+        pump.close(5)
+
+    @staticmethod
+    def threads() -> int:
+        return sum(thread.name == "test-crew" for thread in enumerate_threads())
+
+    def test_they_take_turns_with_the_threads_there_are(self, backend: Backend, pump: Pump[int]) -> None:
+        # Given: more sources than threads, none of which has anything
+        seen: list[str] = []
+        fetch = pump._fetch
+        pump._fetch = lambda name, limit: seen.append(name) or fetch(name, limit)  # type: ignore[func-returns-value]
+        backend.wait = 0.01
+        for name in "abcdef":
+            pump.prime(name, 1)
+        # When
+        deadline = monotonic() + 10
+        while len(seen) < 60 and monotonic() < deadline:
+            assert self.threads() <= 2
+            pump.wait(0.02)
+        # Then: each has as many turns as the others, about
+        turns = [seen.count(name) for name in "abcdef"]
+        assert min(turns) >= 5
+        assert len(pump) == 6
+
+    def test_one_that_rests_holds_nobody_up(self, backend: Backend, pump: Pump[int]) -> None:
+        # Given: sources that fail, and rest for long, as many as there are threads
+        def fetch(name: str, limit: int) -> list[int]:
+            if name == "good":
+                return [7]
+            raise OSError(name)
+
+        pump._fetch, pump._pause = fetch, lambda name, failures, error: 60.0
+        for name in ("bad", "worse"):
+            pump.prime(name, 1)
+        # When
+        pump.prime("good", 1)
+        # Then
+        assert pump.wait(10)
+        assert pump.take("good", 1) == 7
+        # And: what rests can be stopped, and is asked at once when it is wanted again
+        assert pump.stop("bad", 5)
+        pump._fetch = lambda name, limit: [8]
+        pump.prime("bad", 1)
+        assert pump.wait(10)
+        assert pump.take("bad", 1) == 8
+
+    def test_rests_end_one_by_one(self, backend: Backend, pump: Pump[int]) -> None:
+        # Given: twenty sources that rest for a moment after each look
+        seen: dict[str, int] = {}
+
+        def fetch(name: str, limit: int) -> list[int]:
+            seen[name] = seen.get(name, 0) + 1
+            return []
+
+        pump._fetch, pump._pause = fetch, lambda name, failures, error: 0.05
+        for number in range(20):
+            pump.prime(str(number), 1)
+        # Then: all go on, with two threads
+        deadline = monotonic() + 20
+        while len(seen) < 20 or min(seen.values()) < 5:
+            assert monotonic() < deadline, seen
+            pump.wait(0.05)
+        assert self.threads() <= 2
+
+
+def test_closing_ends_the_wait_of_another_thread(backend: Backend) -> None:
+    pump = Pump(backend.fetch, backend.give_back, backend.pause, "test")
+    ended = Event()
+
+    def wait() -> None:
+        try:
+            pump.wait(60)
+        except ValueError:
+            ended.set()
+
+    thread = Thread(target=wait)
+    thread.start()
+    while not pump._bell._waiting:
+        thread.join(0.01)
+    pump.close(5)
+    assert ended.wait(10)
+    thread.join()

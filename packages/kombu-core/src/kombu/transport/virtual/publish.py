@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import ChannelError, MessageNacked, NotFound, PreconditionFailed
@@ -283,7 +283,11 @@ class PublishVerbs(DeclareVerbs):
                 stacklevel=4,
             )
         else:
-            logger.warning("Message for %s matched no queue and is dropped", where)
+            # (some are published again and again, such as the events of a worker that nobody watches)
+            count = self.connection.unroutable.count((exchange, routing_key), monotonic())
+            if count:
+                more = f" ({count - 1} more since the last warning)" if count > 1 else ""
+                logger.warning("Message for %s matched no queue and is dropped%s", where, more)
 
     def _return_to_sender(self, message: dict[str, Any], exchange: str, routing_key: str) -> None:
         listeners = list(self.events["basic_return"])

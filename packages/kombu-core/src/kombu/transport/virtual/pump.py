@@ -1,25 +1,23 @@
 """A blocking fetch made into a readable descriptor: for backends that are asked and answer in their own time.
 
-Each source (a queue, as a rule) has a thread, which fetches only while something is wanted from it. What it brought
-waits here; the descriptor is readable when something came, so a plain loop, kombu's event loop and asyncio can all
-wait for it.
+Each source (a queue, as a rule) is fetched from only while something is wanted from it, by a few threads that are
+shared. What came waits here; the descriptor is readable when something did, so a plain loop, kombu's event loop and
+asyncio can all wait for it.
 """
 
 from __future__ import annotations
 
-import socket
-from collections import deque
-from threading import Condition, Thread
+from threading import Condition, RLock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kombu.log import get_logger
-from kombu.utils.eventio import READ, poll
+
+from .crew import Crew, Source
+from .doorbell import Doorbell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from kombu.utils.eventio import Poller
 
 __all__ = ("Pump",)
 
@@ -28,30 +26,16 @@ logger = get_logger(__name__)
 T = TypeVar("T")
 
 
-class _Source(Generic[T]):
-    """What is known of one source; changed under the pump's lock only."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.wanted = 0
-        self.items: deque[T] = deque()
-        #: When the oldest of ``items`` came (monotonic clock).
-        self.since = 0.0
-        self.fetching = False
-        self.stopping = False
-        #: When it was told to stop (monotonic clock).
-        self.stopped = 0.0
-        self.thread: Thread | None = None
-
-
 class Pump(Generic[T]):
-    """Fetches from several sources, a thread each.
+    """Fetches from several sources at once.
 
     Arguments:
         fetch: ``fetch(source, limit)`` returns up to ``limit`` items, or none; it may block, for a bounded time.
         give_back: ``give_back(source, items)`` gets what was fetched and will not be taken.
         pause: ``pause(source, failures, error)`` says how many seconds to wait after nothing was fetched, or
             after ``failures`` errors in a row.
+        most: threads at the most. As long as there are no more sources than that each is fetched from all the
+            time; beyond it they take turns.
     """
 
     def __init__(
@@ -60,67 +44,39 @@ class Pump(Generic[T]):
         give_back: Callable[[str, list[T]], Any],
         pause: Callable[[str, int, Exception | None], float],
         name: str = "kombu-pump",
+        most: int = 50,
     ) -> None:
         self._fetch = fetch
         self._give_back = give_back
         self._pause = pause
         self._name = name
-        self._changed = Condition()
-        self._sources: dict[str, _Source[T]] = {}
-        self._pair: tuple[socket.socket, socket.socket] | None = None
-        self._poller: Poller | None = None
-        self._signalled = False
-        self._closed = False
+        lock = RLock()  # (a signal's handler may stop what it has interrupted)
+        self._changed = Condition(lock)
+        self._crew: Crew[T] = Crew(self._serve, lock, name, most)
+        self._sources: dict[str, Source[T]] = {}
+        self._bell = Doorbell()
 
     # -- the descriptor ------------------------------------------------------------------------------------
 
     def fileno(self) -> int:
         """The descriptor, readable from :meth:`notify` until :meth:`clear`."""
-        with self._changed:
-            return self._open()[0].fileno()
-
-    def _open(self) -> tuple[socket.socket, socket.socket]:
-        if self._closed:
-            raise ValueError("the pump is closed: nothing comes from it any more")
-        if self._pair is None:
-            self._pair = socket.socketpair()
-            for end in self._pair:
-                end.setblocking(False)
-            self._poller = poll()
-            self._poller.register(self._pair[0].fileno(), READ)
-            if self._signalled:
-                self._pair[1].send(b"\0")
-        return self._pair
+        return self._bell.fileno()
 
     def notify(self) -> None:
         """Make the descriptor readable; from any thread."""
-        with self._changed:
-            if not self._signalled and not self._closed:
-                self._signalled = True
-                if self._pair is not None:
-                    self._pair[1].send(b"\0")
+        self._bell.ring()
 
     def clear(self) -> None:
         """The descriptor is no longer readable. Look at what there is to take afterwards, not before."""
-        with self._changed:
-            if self._signalled:
-                self._signalled = False
-                if self._pair is not None:
-                    self._pair[0].recv(16)
+        self._bell.clear()
 
     def wait(self, timeout: float | None) -> bool:
         """Wait until the descriptor is readable, and clear it; False after ``timeout`` seconds (None: no limit).
 
         Raises:
-            ValueError: the pump is closed.
+            ValueError: the pump is closed, or was while waiting.
         """
-        if self._poller is None:
-            with self._changed:
-                self._open()
-        ready = self._poller is not None and bool(self._poller.poll(timeout))
-        if ready:
-            self.clear()
-        return ready
+        return self._bell.wait(timeout)
 
     # -- taking --------------------------------------------------------------------------------------------
 
@@ -149,18 +105,19 @@ class Pump(Generic[T]):
         return False
 
     def _want(self, name: str, limit: int) -> None:
-        if self._closed:
+        if self._crew.closed:
             return
         source = self._sources.get(name)
         if source is None:
-            source = self._sources[name] = _Source(name)
+            source = self._sources[name] = Source(name)
         source.wanted = limit
         source.stopping = False
-        if source.thread is None:
-            source.thread = Thread(target=self._run, args=(source,), name=f"{self._name}-{name}", daemon=True)
-            source.thread.start()
-        elif not source.fetching:
-            self._changed.notify_all()
+        if not source.busy:
+            self._crew.line_up(source)
+
+    def __len__(self) -> int:
+        """How many sources there are, at the moment."""
+        return len(self._sources)
 
     def waiting(self) -> dict[str, float]:
         """The sources with items that nobody took, and when the oldest came (monotonic clock)."""
@@ -174,7 +131,10 @@ class Pump(Generic[T]):
             if source is None:
                 return
             source.wanted = 0
-            items, source.items = list(source.items), deque()
+            items = list(source.items)
+            source.items.clear()
+            if source.stopping and not source.busy:
+                del self._sources[name]
         if items:
             self._give_back(name, items)
 
@@ -187,6 +147,7 @@ class Pump(Generic[T]):
                 source = self._sources.get(name)
                 if source is not None:
                     source.wanted = 0
+                    self._crew.withdraw(source)
                     if not source.stopping:
                         source.stopping, source.stopped = True, monotonic()
             self._changed.notify_all()
@@ -214,10 +175,8 @@ class Pump(Generic[T]):
         self.begin_stop()
         drained = [self.stop(name, timeout) for name in list(self._sources)]
         with self._changed:
-            if not self._closed:
-                self._closed = True
-                self._changed.notify_all()
-                self._let_go()
+            self._crew.close()
+        self._bell.close()
         return all(drained)
 
     def drain(self, timeout: float) -> bool:
@@ -233,53 +192,33 @@ class Pump(Generic[T]):
 
     def abandon(self) -> None:
         """In a forked child, where the threads are not: let go of the descriptors only."""
-        self._closed = True
-        self._let_go()
+        self._crew.closed = True
+        self._bell.abandon()
 
-    def _let_go(self) -> None:
-        if self._poller is not None:
-            self._poller.close()
-        for end in self._pair or ():
-            end.close()
-        self._poller = self._pair = None
+    # -- in the threads ------------------------------------------------------------------------------------
 
-    # -- the threads ---------------------------------------------------------------------------------------
+    def _serve(self, source: Source[T]) -> float:
+        """Fetch once; seconds until the source may be fetched from again."""
+        error: Exception | None = None
+        items: list[T] = []
+        try:
+            items = self._fetch(source.name, source.wanted or 1)
+            source.failures = 0
+        except Exception as exc:
+            error = exc
+            source.failures += 1
+        if self._arrived(source, items):
+            self._return_late(source, items)
+        elif items:
+            self.notify()
+        elif not source.stopping:
+            return self._pause(source.name, source.failures, error)
+        return 0.0
 
-    def _run(self, source: _Source[T]) -> None:
-        failures = 0
-        while self._await_demand(source):
-            error: Exception | None = None
-            items: list[T] = []
-            try:
-                items = self._fetch(source.name, source.wanted or 1)
-                failures = 0
-            except Exception as exc:
-                error = exc
-                failures += 1
-            if self._arrived(source, items):
-                self._return_late(source, items)
-            elif items:
-                self.notify()
-            else:
-                self._rest(source, self._pause(source.name, failures, error))
-
-    def _await_demand(self, source: _Source[T]) -> bool:
-        """Wait until something is wanted; False when the thread is to end."""
-        with self._changed:
-            while not source.wanted:
-                if source.stopping or self._closed:
-                    source.thread = None
-                    if not source.items and self._sources.get(source.name) is source:
-                        del self._sources[source.name]
-                    return False
-                self._changed.wait()
-            source.fetching = True
-            return True
-
-    def _arrived(self, source: _Source[T], items: list[T]) -> bool:
+    def _arrived(self, source: Source[T], items: list[T]) -> bool:
         """Keep what was fetched; True when it came too late, so that the thread has to give it back."""
         with self._changed:
-            late = source.stopping or self._closed
+            late = source.stopping or self._crew.closed
             if late and items:
                 return True
             source.fetching = False
@@ -289,10 +228,10 @@ class Pump(Generic[T]):
                 source.items.extend(items)
                 source.wanted = 0
             if late:
-                self._changed.notify_all()
+                self._done(source)
             return False
 
-    def _return_late(self, source: _Source[T], items: list[T]) -> None:
+    def _return_late(self, source: Source[T], items: list[T]) -> None:
         try:
             self._give_back(source.name, items)
         except Exception as exc:
@@ -300,17 +239,13 @@ class Pump(Generic[T]):
         finally:
             with self._changed:
                 source.fetching = False
-                self._changed.notify_all()
+                self._done(source)
 
-    def _rest(self, source: _Source[T], seconds: float) -> None:
-        """Pause, unless the source is stopped meanwhile."""
-        deadline = monotonic() + seconds
-        with self._changed:
-            while source.wanted and not source.stopping and not self._closed:
-                left = deadline - monotonic()
-                if left <= 0:
-                    return
-                self._changed.wait(left)
+    def _done(self, source: Source[T]) -> None:
+        """Nothing is being fetched from a source that is stopped: forget it, and tell who waits for that."""
+        if source.stopping and not source.items and self._sources.get(source.name) is source:
+            del self._sources[source.name]
+        self._changed.notify_all()
 
     def __repr__(self) -> str:
         with self._changed:

@@ -15,6 +15,7 @@ from kombu.utils.scheduling import FairCycle
 
 from .channel import Channel as _Channel
 from .exchange import BrokerState
+from .notices import Notices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +91,8 @@ class Transport(base.Transport):
         self.state: BrokerState = getattr(self, "global_state", None) or BrokerState()
         self._subscriptions: list[Subscription] = []
         self._turn = 0
+        #: When to warn that messages for an exchange and a key are dropped.
+        self.unroutable = Notices()
         options = getattr(client, "transport_options", None) or {}
         if "polling_interval" in options:
             self.polling_interval = options["polling_interval"]
