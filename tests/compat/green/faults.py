@@ -45,6 +45,23 @@ def stuck_answer(rig: Rig) -> None:
     assert rig.queue(connection.default_channel).queue_declare(passive=True).message_count == 2
 
 
+def killed_publisher(rig: Rig) -> None:
+    """A greenlet is killed while its publish waits for the broker: the producer goes on, maybe connected anew."""
+    connection = rig.connect(rig.proxied, transport_options={"confirm_publish": True})
+    rig.declare(connection)
+    producer = connection.Producer()
+    rig.order("fail", "hold")
+    publisher = rig.spawn(lambda: producer.publish("first", routing_key=rig.queue.name))
+    rig.after_ticks(publisher.kill).join()
+    rig.order("heal")
+    producer.publish("second", routing_key=rig.queue.name, retry=True, timeout=PATIENCE)
+    got: list[Any] = []
+    rig.consume(connection, lambda body, message: (got.append(body), message.ack()))
+    while "second" not in got:
+        connection.drain_events(timeout=PATIENCE)
+    assert got in (["second"], ["first", "second"])
+
+
 def stuck_write(rig: Rig) -> None:
     """The broker takes nothing any more: a publish ends with its deadline, and others run meanwhile."""
     connection = rig.connect(rig.proxied)

@@ -11,6 +11,7 @@ from faults import blocked as blocked
 from faults import close_while_waiting as close_while_waiting
 from faults import fork as fork
 from faults import heartbeats as heartbeats
+from faults import killed_publisher as killed_publisher
 from faults import lease as lease
 from faults import lost as lost
 from faults import silent_broker as silent_broker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kombu.transport import virtual
 
@@ -12,10 +12,21 @@ if TYPE_CHECKING:
 
     from .waiting import Waiter
 
-__all__ = ("Looping",)
+__all__ = ("Looping", "Parts")
 
 #: Messages delivered in one round at most.
 AT_A_TIME = 100
+
+
+class Parts(NamedTuple):
+    """The classes of what a connection is made of."""
+
+    keys: Any
+    store: Any
+    directory: Any
+    broadcasts: Any
+    waiter: Any
+    sweep: Any
 
 
 class Looping(virtual.Transport):
@@ -82,11 +93,11 @@ class Looping(virtual.Transport):
             self._loop.add_reader(fileno, self.on_readable, fileno)
         self._watched = filenos
 
-    def on_readable(self, *args: Any) -> None:
+    def on_readable(self, fileno: Any, *args: Any) -> None:
         """The loop found a descriptor readable."""
         self.idle = False
         try:
-            self._note(self.waiter.read([args[0]]))
+            self._note(self.waiter.read([fileno]))
         except BaseException:
             self._watch_nothing(self._loop)
             raise

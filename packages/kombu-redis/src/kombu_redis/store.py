@@ -117,7 +117,7 @@ class Store(Claims, Moves, Calls):
             self.send_acks_along()
             replies = client.stream(packed())
             if self._copies:
-                self._await_copies()
+                self.await_copies()
         return [
             DONE
             if reply == 1

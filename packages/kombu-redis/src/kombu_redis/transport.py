@@ -27,6 +27,7 @@ from .fanout import Broadcasts
 from .holding import Holding
 from .keeper import Keeper
 from .keys import Keys
+from .looping import Parts
 from .lulls import Lulls
 from .options import Options
 from .pulling import Pulls
@@ -58,11 +59,7 @@ class Transport(Holding):
 
     Channel: ClassVar[type[Channel]] = Channel
     #: What a connection is made of; a cluster has its own.
-    _keys: ClassVar[Any] = Keys
-    _store: ClassVar[Any] = Store
-    _directory: ClassVar[Any] = Directory
-    _broadcasts: ClassVar[Any] = Broadcasts
-    _waiter: ClassVar[Any] = Waiter
+    parts: ClassVar[Parts] = Parts(Keys, Store, Directory, Broadcasts, Waiter, Sweep)
 
     driver_type = "redis"
     driver_name = "redis"
@@ -97,11 +94,12 @@ class Transport(Holding):
         self.patience = self.options.socket_timeout
         #: Names this connection among all: its consumers, exclusive queues and leases.
         self.identity = uuid()
-        self.keys: Keys = self._keys(self.options, self.address.db)
+        parts = self.parts
+        self.keys: Keys = parts.keys(self.options, self.address.db)
         self.server = self.open_client()
         self.lock = self.server.lock
-        self.store: Store = self._store(self.server, self.keys, self.options)
-        self.directory: Directory = self._directory(
+        self.store: Store = parts.store(self.server, self.keys, self.options)
+        self.directory: Directory = parts.directory(
             self.server, self.keys, self.options, self.state, self.identity
         )
         self.directory.owner = self
@@ -110,12 +108,12 @@ class Transport(Holding):
         strategy = self.options.queue_order_strategy
         #: The order of the queues, unless they take turns.
         self._cycle = None if strategy == "round_robin" else cycle_by_name(strategy)()
-        self.broadcasts: Broadcasts = self._broadcasts(self)
+        self.broadcasts: Broadcasts = parts.broadcasts(self)
         self.pulls = Pulls(self)
         self.lulls = Lulls()
-        self.waiter: Waiter = self._waiter(self, self.broadcasts)
+        self.waiter: Waiter = parts.waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
-        self.sweep = Sweep(self)
+        self.sweep: Sweep = parts.sweep(self)
         self.ahead = Ahead(self)
         self._pid = getpid()
 

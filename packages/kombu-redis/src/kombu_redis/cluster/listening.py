@@ -58,10 +58,12 @@ class Listener:
 
     def listen(self, channels: Iterable[str]) -> None:
         """Subscribe to these as well, as far as their nodes can be reached; :meth:`look` sees to the others later."""
-        for channel in channels:
-            self._channels.setdefault(channel, None)
-        if self._missing():
+        fresh = [channel for channel in channels if channel not in self._channels]
+        self._channels.update(dict.fromkeys(fresh))
+        if fresh:
             self._subscribe()
+        else:
+            self.look()
 
     def ignore(self, channels: Iterable[str]) -> None:
         """Subscribe to these no longer."""
