@@ -56,6 +56,17 @@ def test_the_name_of_the_master_is_needed() -> None:
         connection.connect()
 
 
+@pytest.mark.parametrize("other", ["sentinel://two:2", "two:2", "sentinel://two:2/3"])
+def test_what_one_url_says_of_the_servers_holds_for_all(other: str) -> None:
+    """Nobody wants another database, or no password, when a sentinel does not answer."""
+    with connection_to(f"sentinel://user:secret@one:1/3;{other}") as connection:
+        for first in ("one:1, two:2", "two:2, one:1"):
+            address = connection.transport.address
+            assert (address.db, address.username, address.password) == (3, "user", "secret")
+            assert first in str(address)
+            connection.maybe_switch_next()
+
+
 def test_an_unknown_master_is_a_connection_error(sentinels: Sentinels) -> None:
     with connection_to(sentinels.url, master_name="nobody") as connection:
         with pytest.raises(connection.connection_errors, match="nobody"):
