@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .holding import Found
     from .transport import Transport
 
-__all__ = ("Ahead", "rooms_of", "share_out")
+__all__ = ("Ahead", "rooms_of")
 
 #: Characters of bodies that are worth a call of their own: the server needs 2 us for each thousand.
 WORTH = 40_000
@@ -170,19 +170,3 @@ def rooms_of(wanting: list[tuple[Subscription, int]]) -> dict[str, int]:
     for subscription, room in wanting:
         rooms[subscription.queue] = rooms.get(subscription.queue, 0) + room
     return rooms
-
-
-def share_out(messages: list[dict[str, Any]], takers: list[tuple[Subscription, int]]) -> None:
-    """Give messages, oldest first, to the consumers of one queue in turn, as far as each has room."""
-    if len(takers) == 1:
-        takers[0][0].fetched[:0] = reversed(messages)
-        return
-    shares: list[list[dict[str, Any]]] = [[] for _ in takers]
-    turn = 0
-    for message in messages:
-        while len(shares[turn]) >= takers[turn][1]:
-            turn = (turn + 1) % len(takers)
-        shares[turn].append(message)
-        turn = (turn + 1) % len(takers)
-    for (taker, _), share in zip(takers, shares, strict=True):
-        taker.fetched[:0] = reversed(share)

@@ -10,9 +10,11 @@ from kombu.transport import virtual
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from kombu.transport.virtual.ledger import Subscription
+
     from .waiting import Waiter
 
-__all__ = ("Looping", "Parts")
+__all__ = ("Looping", "Parts", "share_out")
 
 #: Messages delivered in one round at most.
 AT_A_TIME = 100
@@ -114,3 +116,19 @@ class Looping(virtual.Transport):
 
     def _note(self, token: str | None) -> None:
         raise NotImplementedError
+
+
+def share_out(messages: list[dict[str, Any]], takers: list[tuple[Subscription, int]]) -> None:
+    """Give messages, oldest first, to the consumers of one queue in turn, as far as each has room."""
+    if len(takers) == 1:
+        takers[0][0].fetched[:0] = reversed(messages)
+        return
+    shares: list[list[dict[str, Any]]] = [[] for _ in takers]
+    turn = 0
+    for message in messages:
+        while len(shares[turn]) >= takers[turn][1]:
+            turn = (turn + 1) % len(takers)
+        shares[turn].append(message)
+        turn = (turn + 1) % len(takers)
+    for (taker, _), share in zip(takers, shares, strict=True):
+        taker.fetched[:0] = reversed(share)

@@ -16,7 +16,7 @@ from kombu.utils.scheduling import cycle_by_name
 from kombu.utils.uuid import uuid
 
 from .address import Address
-from .ahead import Ahead, rooms_of, share_out
+from .ahead import Ahead, rooms_of
 from .calls import MOST
 from .channel import Channel
 from .client import Client
@@ -27,7 +27,7 @@ from .fanout import Broadcasts
 from .holding import Holding
 from .keeper import Keeper
 from .keys import Keys
-from .looping import Parts
+from .looping import Parts, share_out
 from .lulls import Lulls
 from .options import Options
 from .pulling import Pulls
