@@ -39,6 +39,7 @@ def test_connections_are_cut_in_the_middle(
 
 
 @pytest.mark.clients
+@pytest.mark.timeout(300)
 def test_the_broker_is_killed(
     run: Callable[..., Services], client_of: Callable[[str], Process], victim: RabbitMQ
 ) -> None:

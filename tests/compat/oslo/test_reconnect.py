@@ -38,6 +38,7 @@ def test_connections_are_cut_in_the_middle(
 
 
 @pytest.mark.clients
+@pytest.mark.timeout(300)
 def test_the_broker_is_killed_under_notifications(
     fleet_at: Callable[[str], Fleet], victim: RabbitMQ, topic: str
 ) -> None:
@@ -58,6 +59,7 @@ def test_the_broker_is_killed_under_notifications(
 
 
 @pytest.mark.clients
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("eventlet", [False, True])
 def test_the_broker_is_killed_between_calls(
     fleet_at: Callable[[str], Fleet], victim: RabbitMQ, topic: str, eventlet: bool
@@ -77,6 +79,7 @@ def test_the_broker_is_killed_between_calls(
 
 
 @pytest.mark.clients
+@pytest.mark.timeout(300)
 def test_fanout_by_a_stream(fleet_at: Callable[[str], Fleet], proxy: Proxy, topic: str) -> None:
     # Given: servers that share a stream for their fanout
     fleet = fleet_at(proxy.url)
