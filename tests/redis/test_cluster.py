@@ -13,7 +13,7 @@ from tests.support.redis_cluster import IMPATIENT, PATIENT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.redis_cluster import Cluster
+    from tests.support.redis_cluster import Cluster, ClusterNode
 
 # (who reconnects while the cluster is down cannot take its old consumer back, which goes when its lease ends)
 pytestmark = pytest.mark.filterwarnings("ignore:A node named 'program' is already using:UserWarning")
@@ -21,8 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:A node named 'program' is alread
 
 @pytest.fixture
 def cluster(redis_cluster: Cluster) -> Iterator[Cluster]:
-    """The shared one, quick to replace a master; whole again after the test."""
-    redis_cluster.set_patience(IMPATIENT)
+    """The shared one; whole again after the test."""
     yield redis_cluster
     for node in redis_cluster.nodes:
         if not node.alive():
@@ -55,21 +54,37 @@ def test_slots_move_while_messages_are_published_and_consumed(
     assert cluster.refused("MOVED") > 0
 
 
+@pytest.mark.timeout(7200)
 def test_masters_die_and_nothing_that_was_confirmed_is_lost(
-    cluster: Cluster, options: dict[str, Any]
+    cluster: Cluster, options: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
+    """Killed, and with ``--failovers`` 2 and more stopped for a while as well."""
     # Given: a publish counts when a replica has it
+    cluster.set_patience(IMPATIENT)
     with running(cluster.url, cluster.url, **options, wait_replicas=1) as load:
-        home = master_of(cluster, "work")
-        other = next(node for node in cluster.masters() if node is not home)
-        for victim in (other, home):
-            slot = victim.first_slot()
+        for number in range(request.config.getoption("--failovers")):
+            home = master_of(cluster, "work")
+            other = next(node for node in cluster.masters() if node is not home)
             # When: a master dies that has another queue; and then the one that has this
-            victim.kill()
-            cluster.until(lambda: cluster.owner(slot) not in (None, victim), "a replica takes over", 40)  # noqa: B023
-            victim.start()  # (it has no disk, so not before: it would come back with nothing)
-            # Then
-            cluster.until(cluster.is_whole, "the victim is a replica", 40)
-            load.await_going("it goes on", 40)
-            load.await_answer(20)
+            for victim in (other, home):
+                replace(cluster, victim, by_kill=number % 2 == 0)
+                # Then
+                load.await_going("it goes on", 40)
+                load.await_answer(20)
         load.stop()
+
+
+def replace(cluster: Cluster, victim: ClusterNode, by_kill: bool) -> None:
+    """Have a replica take over from a master, which comes back as a replica."""
+    slot = victim.first_slot()
+    if by_kill:
+        victim.kill()
+    else:
+        victim.pause()
+    others = [node for node in cluster.nodes if node is not victim]
+    cluster.until(lambda: cluster.owner(slot, others) not in (None, victim), "a replica takes over", 40)
+    if by_kill:
+        victim.start()  # (it has no disk, so not before: it would come back with nothing)
+    else:
+        victim.resume()
+    cluster.until(cluster.is_whole, "the victim is a replica", 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,7 +36,7 @@ def cluster(
         tmp_path_factory.mktemp("one"),
         masters=1,
         replicas=0,
-        settings={"user": [f"app on >battery {RULES}"]},
+        settings={"user": [f"{name} on >battery {RULES}" for name in ("app", "app2")]},
         tls={**issued, "cafile": redis_authority.cafile},
     )
     yield made.start()
@@ -73,6 +74,48 @@ def test_what_the_user_may_not_do_is_refused(cluster: Cluster) -> None:
     with Connection(url, transport_options={"global_keyprefix": "other:"}) as connection:
         with pytest.raises(connection.channel_errors, match="NOPERM"):
             QUEUES[0](connection.default_channel).declare()
+
+
+class Rotating:
+    """Another user from some time on."""
+
+    user = "app"
+
+    def get_credentials(self) -> tuple[str, str]:
+        return self.user, "battery"
+
+
+def test_all_connections_follow_a_credential_provider(cluster: Cluster) -> None:
+    # Given: a consumer that waits, and listens to broadcasts
+    node, provider, got = cluster.nodes[0], Rotating(), []
+    options = {"global_keyprefix": "app:", "lease": 1, "client_name": "rotating"}
+    url = f"redis+cluster://127.0.0.1:{node.port}"
+
+    def users() -> set[str]:
+        lines = (node.ask("CLIENT", "LIST") or b"").decode().splitlines()
+        return {line.partition(" user=")[2].split()[0] for line in lines if "name=rotating" in line}
+
+    connection = Connection(url, transport_options=options, credential_provider=provider)
+    with (
+        connection,
+        connection.Consumer([QUEUES[2]], callbacks=[lambda body, _: got.append(body)], no_ack=True),
+    ):
+        connection.Producer().publish("one", exchange=NEWS)
+        connection.drain_events(timeout=10)
+        assert users() == {"app"}
+        # When
+        provider.user = "app2"
+
+        def rotated() -> bool:
+            with suppress(TimeoutError):
+                connection.drain_events(timeout=0.1)
+            return users() == {"app2"}
+
+        cluster.until(rotated, "all have logged in again")
+        # Then
+        connection.Producer().publish("two", exchange=NEWS)
+        connection.drain_events(timeout=10)
+        assert got == ["one", "two"]
 
 
 def test_tls(cluster: Cluster, redis_authority: Authority) -> None:

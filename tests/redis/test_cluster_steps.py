@@ -6,7 +6,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +153,32 @@ def test_a_publish_waits_while_its_slot_is_on_the_way(redis_cluster: Cluster, co
     redis_cluster.move_slot(slot, home)
 
 
-def test_one_message_wakes_one_of_many_and_at_once(
+def test_other_queues_go_on_while_a_slot_is_on_the_way(redis_cluster: Cluster, connection: Connection) -> None:
+    # Given: a consumer of two queues, one of which nobody can read for now
+    slot, home = slot_of_queue("one"), master_of(redis_cluster, "one")
+    to = next(node for node in redis_cluster.masters() if node is not home)
+    got: list[Any] = []
+    with connection.Consumer(QUEUES[:2], callbacks=[lambda body, _: got.append(body)], no_ack=True):
+        producer = connection.Producer()
+        producer.publish("waits", routing_key="one")
+        redis_cluster.begin_move(slot, home, to)
+        try:
+            # When
+            began = monotonic()
+            for number in range(3):
+                producer.publish(number, routing_key="two")
+                while number not in got:
+                    connection.drain_events(timeout=10)
+            # Then: no look has waited for the slot, which is as long as `socket_timeout`
+            assert monotonic() - began < 10
+        finally:
+            redis_cluster.end_move(slot, home, to)
+        while "waits" not in got:
+            connection.drain_events(timeout=10)
+    redis_cluster.move_slot(slot, home)
+
+
+def test_one_message_wakes_one_of_many(
     redis_cluster: Cluster, make_fleet: Callable[..., Fleet], options: dict[str, Any]
 ) -> None:
     # Given: consumers of two queues that wait, each with a connection of its own
@@ -171,19 +195,16 @@ def test_one_message_wakes_one_of_many_and_at_once(
         )
 
     sleep(1)
-    before, waits = told(), []
+    before = told()
     # When
     with Connection(redis_cluster.url, transport_options=options) as connection:
         producer = connection.Producer()
         for number in range(20):
-            began = monotonic()
             producer.publish(number, routing_key=NAMES[number % 2])
             crowd.wait_for("acked", number + 1)
-            waits.append(monotonic() - began)
-    # Then: nobody waited for the next look, and not everybody was told of everything
+    # Then: somebody was told of each, and not everybody
     assert sorted(crowd.all("got")) == list(range(20))
-    assert median(waits) < 0.2, sorted(waits)
-    assert told() - before < 20 * 5
+    assert 20 <= told() - before < 20 * 5
     # And: at most three sockets a master
     assert crowd.sockets() <= 30 * 9
 

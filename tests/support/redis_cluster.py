@@ -160,9 +160,9 @@ class Cluster:
         found = node.ask("ROLE")
         return found[0].decode() if found else ""
 
-    def owner(self, slot: int) -> ClusterNode | None:
-        """The node that serves a slot, as the others say."""
-        for node in self.nodes:
+    def owner(self, slot: int, asked: Iterable[ClusterNode] = ()) -> ClusterNode | None:
+        """The node that serves a slot, as the first of these, or of all, says that answers."""
+        for node in asked or self.nodes:
             for first, last, (_, port, *_), *_ in node.ask("CLUSTER", "SLOTS") or ():
                 if first <= slot <= last:
                     return next(each for each in self.nodes if each.port == port)

@@ -120,6 +120,9 @@ class Looping(virtual.Transport):
 
 def share_out(messages: list[dict[str, Any]], takers: list[tuple[Subscription, int]]) -> None:
     """Give messages, oldest first, to the consumers of one queue in turn, as far as each has room."""
+    if len(takers) == 1:
+        takers[0][0].fetched[:0] = reversed(messages)
+        return
     shares: list[list[dict[str, Any]]] = [[] for _ in takers]
     turn = 0
     for message in messages:
@@ -128,4 +131,4 @@ def share_out(messages: list[dict[str, Any]], takers: list[tuple[Subscription, i
         shares[turn].append(message)
         turn = (turn + 1) % len(takers)
     for (taker, _), share in zip(takers, shares, strict=True):
-        taker.fetched.extend(reversed(share))
+        taker.fetched[:0] = reversed(share)

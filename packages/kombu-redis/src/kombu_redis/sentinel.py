@@ -162,7 +162,7 @@ class SentinelTransport(Transport):
     """``sentinel://``; needs the transport option ``master_name``."""
 
     Channel = SentinelChannel
-    _keys = BothNames
+    parts = Transport.parts._replace(keys=BothNames)
     default_port = DEFAULT_PORT
 
     def __init__(self, client: Any, **kwargs: Any) -> None:

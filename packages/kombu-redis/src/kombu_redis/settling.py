@@ -80,11 +80,14 @@ class SettleVerbs(virtual.Channel):
             return  # a broadcast, or taken: nobody else has this copy
         transport = self.connection
         transport.held.pop(lease.tag, None)
-        # Not at once when the consumer is about to get, and settle, more that was claimed with it.
+        soon = soon or transport.ahead.is_pending
+        # Not at once when the consumer is about to get, and settle, more that was claimed with it, or after it.
         for consumer in () if soon else transport.consumers:
             if consumer.fetched:
                 soon = True
         transport.store.ack(lease.tag, now=not soon)
+        if soon:
+            transport.ahead.settled()
 
     def _taken(self, queue: str, message: dict[str, Any]) -> None:
         """With ``ack_emulation=False`` the server forgets a message when it is delivered, settled or not."""

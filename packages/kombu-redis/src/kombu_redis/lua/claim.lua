@@ -61,32 +61,66 @@ for queue = 1, queues do
   first_key = first_key + 6 + tonumber(ARGV[4 * queue + 4])
 end
 
-for turn = 0, queues - 1 do
-  local queue = (begin + turn) % queues + 1
+-- Whether there is nothing in these queues, and all are as the client knows them: two commands for all, since those who
+-- wait ask again and again.
+local function is_idle(first, last)
+  local names, keys = {}, {}
+  for queue = first, last do
+    local at = places[queue]
+    names[#names + 1] = ARGV[4 * queue + 1]
+    for key = at + 6, at + 5 + tonumber(ARGV[4 * queue + 4]) do keys[#keys + 1] = KEYS[key] end
+    keys[#keys + 1] = KEYS[at + 3]
+  end
+  for at, value in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do
+    if (value or '') ~= ARGV[4 * (first + at - 1) + 2] then return false end
+  end
+  for from = 1, #keys, 5000 do
+    if redis.call('EXISTS', unpack(keys, from, math.min(from + 4999, #keys))) > 0 then return false end
+  end
+  return true
+end
+
+-- The same for the tens of queues around one, asked once.
+local TENS, idle = 20, {}
+local function is_among_idle(queue)
+  local ten = math.ceil(queue / TENS)
+  if idle[ten] == nil then idle[ten] = is_idle(TENS * (ten - 1) + 1, math.min(TENS * ten, queues)) end
+  return idle[ten]
+end
+
+if queues > 1 and queues <= 1000 and is_idle(1, queues) then return nil end
+
+local function take(queue)
   local at, about = places[queue], 4 * queue
   local name, counts, count = ARGV[about + 1], ARGV[about + 3] == '1', tonumber(ARGV[about + 4])
   if (redis.call('HGET', KEYS[1], name) or '') ~= ARGV[about + 2] then
     stale[#stale + 1] = queue - 1
   else
     local levels = {unpack(KEYS, at + 6, at + 5 + count)}
-    if promote(KEYS[at + 3], name, levels, counts, KEYS[at + 4]) then
+    if redis.call('EXISTS', KEYS[at + 3]) == 1 and promote(KEYS[at + 3], name, levels, counts, KEYS[at + 4]) then
       promoted[#promoted + 1] = queue - 1
     end
+    local left = redis.call('EXISTS', unpack(levels)) -- levels that have messages
     local limit = math.min(room, tonumber(ARGV[tail + 3 + queue]))
-    if limit > 1 then limit = math.min(limit, share(KEYS[at + 5], levels)) end
+    if limit > 1 and left > 0 then limit = math.min(limit, share(KEYS[at + 5], levels)) end
     for level, list in ipairs(levels) do
-      if limit <= 0 then break end
-      local found = oldest(list, limit)
-      if #found > 0 then
-        lease(KEYS[at], KEYS[at + 1], score, name, prefix, number, found, out)
-        redis.call('LTRIM', list, 0, -#found - 1)
+      if limit <= 0 or left == 0 then break end
+      local found = redis.call('RPOP', list, limit)
+      if found then
+        if #found < limit then left = left - 1 end
+        lease(KEYS[at], KEYS[at + 1], score, name, prefix, number, found, out, list)
         if counts then add_bytes(KEYS[at + 4], -#found, -body_sizes(found)) end
         runs[#runs + 1] = '[' .. queue - 1 .. ',' .. level - 1 .. ',' .. #found .. ']'
         number, limit, room = number + #found, limit - #found, room - #found
       end
     end
-    if redis.call('EXISTS', unpack(levels)) > 0 then wake(KEYS[at + 2]) end
+    if left > 0 and redis.call('EXISTS', unpack(levels)) > 0 then wake(KEYS[at + 2]) end
   end
+end
+
+for turn = 0, queues - 1 do
+  local queue = (begin + turn) % queues + 1
+  if queues <= TENS or not is_among_idle(queue) then take(queue) end
 end
 
 if #out == 1 and #stale == 0 and #promoted == 0 then return nil end
