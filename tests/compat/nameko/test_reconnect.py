@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tests.support.proxy import Proxy
     from tests.support.rabbit import RabbitMQ
 
+#: (the first one may have to make the environment)
+pytestmark = pytest.mark.timeout(300)
+
 #: Seconds in which all must have found the broker again.
 LONG = 90
 
@@ -39,7 +42,6 @@ def test_connections_are_cut_in_the_middle(
 
 
 @pytest.mark.clients
-@pytest.mark.timeout(300)
 def test_the_broker_is_killed(
     run: Callable[..., Services], client_of: Callable[[str], Process], victim: RabbitMQ
 ) -> None:

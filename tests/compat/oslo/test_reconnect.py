@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tests.support.proxy import Proxy
     from tests.support.rabbit import RabbitMQ
 
+#: (the first one may have to make the environment)
+pytestmark = pytest.mark.timeout(300)
+
 #: Seconds in which all must have found the broker again.
 LONG = 90
 
@@ -38,7 +41,6 @@ def test_connections_are_cut_in_the_middle(
 
 
 @pytest.mark.clients
-@pytest.mark.timeout(300)
 def test_the_broker_is_killed_under_notifications(
     fleet_at: Callable[[str], Fleet], victim: RabbitMQ, topic: str
 ) -> None:
@@ -59,7 +61,6 @@ def test_the_broker_is_killed_under_notifications(
 
 
 @pytest.mark.clients
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("eventlet", [False, True])
 def test_the_broker_is_killed_between_calls(
     fleet_at: Callable[[str], Fleet], victim: RabbitMQ, topic: str, eventlet: bool
@@ -79,7 +80,6 @@ def test_the_broker_is_killed_between_calls(
 
 
 @pytest.mark.clients
-@pytest.mark.timeout(300)
 def test_fanout_by_a_stream(fleet_at: Callable[[str], Fleet], proxy: Proxy, topic: str) -> None:
     # Given: servers that share a stream for their fanout
     fleet = fleet_at(proxy.url)
