@@ -77,6 +77,22 @@ class TestEventLoop:
             run(hub, lambda: inboxes and len(inboxes[0]) == 1)
 
 
+    def test_closing_leaves_nothing_in_the_loop(
+        self, sqs_endpoint: Endpoint, sqs_name: str, hub: Hub
+    ) -> None:
+        # Given
+        sqs_endpoint.create(sqs_name)
+        connection = connect(sqs_endpoint.url)
+        transport, link = connection.transport, connection.connection
+        connection.register_with_event_loop(hub)
+        assert len(hub.readers) == 1
+        # When
+        connection.release()
+        # Then: its descriptor may be somebody else's by now
+        assert len(hub.readers) == 0
+        transport.unregister_from_event_loop(link, hub)
+
+
 #: A program that forks while it consumes: the child connects anew, and gives back nothing that its parent holds.
 FORKING = """
 import os, sys
