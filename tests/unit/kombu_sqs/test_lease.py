@@ -106,7 +106,7 @@ def test_what_was_not_deleted_for_a_consumer_without_acknowledgements_comes_agai
         connection.channel().basic_consume(sqs_name, no_ack=True, callback=seen.append)
         # When
         with pytest.raises(connection.connection_errors):
-            connection.drain_events(timeout=5)
+            connection.drain_events(timeout=30)
         # Then: its lease is not extended
         until(lambda: seen, "it comes again", connection)
     assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (0, 0)

@@ -76,7 +76,7 @@ def test_a_slow_store_does_not_cost_leases(
     class Slow(Shelf):
         def delete(self, key: str) -> None:
             deleting.set()
-            go_on.wait(20)
+            go_on.wait(60)
             super().delete(key)
 
     queue = sqs_endpoint.create(sqs_name)
@@ -89,7 +89,7 @@ def test_a_slow_store_does_not_cost_leases(
         large, small = sorted(inbox.receive(2), key=lambda message: -len(message.payload))
         # When
         large.ack()
-        assert deleting.wait(10)
+        assert deleting.wait(30)
         before = sqs_proxy.count("ChangeMessageVisibilityBatch")
         # Then: the other one is extended meanwhile
         until(lambda: sqs_proxy.count("ChangeMessageVisibilityBatch") >= before + 2, "it is held", connection)
