@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from amqp_clients import BODY, CLIENTS, NAME, PROPERTIES
 from clients_run import Contest
 from goals import AMQP_GOALS, AMQP_JOBS
-from processes import HERE
+from processes import HERE, Missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def broker(url: str | None) -> Iterator[tuple[str, str]]:
     from tests.support.rabbit import RabbitMQ, installed
 
     if not installed():
-        raise SystemExit(
+        raise Missing(
             "there is no rabbitmq-server: scripts/services installs it, --amqp names another broker"
         )
     with tempfile.TemporaryDirectory() as directory:

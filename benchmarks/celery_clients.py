@@ -70,7 +70,11 @@ def drain(url: str) -> tuple[float, float]:
         ]  # fmt: skip
         environment = {**os.environ, "BENCH_BROKER": url, "BENCH_MARKS": directory, "C_FORCE_ROOT": "1"}
         worker = subprocess.Popen(
-            command, env=environment, cwd=Path(__file__).parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            env=environment,
+            cwd=Path(__file__).parent,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         end, limit = Path(directory, "end"), time.monotonic() + 300
         try:

@@ -6,6 +6,7 @@ import json
 import statistics
 import sys
 from collections import defaultdict
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from processes import spawn
@@ -79,22 +80,17 @@ def measure(
 ) -> Samples:
     """Run every job ``rounds`` times with each client, in turns."""
     samples: Samples = defaultdict(list)
-    for job in jobs:
-        for turn in range(rounds):
-            for client in contest.clients:
-                if sys.stderr.isatty():
-                    print(
-                        f"\r{contest.name} {job} {turn + 1}/{rounds} {client}".ljust(60),
-                        end="",
-                        file=sys.stderr,
-                    )
-                count = contest.instead.get((job, client), contest.jobs[job])
-                if not count:
-                    continue
-                contest.prepare(url, job, count)
-                python = environments[WHERE.get(client, "peers")]
-                printed = spawn(python, contest.program, client, job, str(count), url)
-                samples[job, client].append(json.loads(printed))
+    # (the jobs take turns too: some goals compare two of them)
+    for turn, job, client in product(range(rounds), jobs, contest.clients):
+        if sys.stderr.isatty():
+            doing = f"{contest.name} {job} {turn + 1}/{rounds} {client}"
+            print(f"\r{doing}".ljust(60), end="", file=sys.stderr)
+        count = contest.instead.get((job, client), contest.jobs[job])
+        if count:
+            contest.prepare(url, job, count)
+            python = environments[WHERE.get(client, "peers")]
+            printed = spawn(python, contest.program, client, job, str(count), url)
+            samples[job, client].append(json.loads(printed))
     contest.prepare(url, None, 0)
     return samples
 

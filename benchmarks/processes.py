@@ -6,9 +6,13 @@ import os
 import subprocess
 from pathlib import Path
 
-__all__ = ("HERE", "spawn")
+__all__ = ("HERE", "Missing", "spawn")
 
 HERE = Path(__file__).resolve().parent
+
+
+class Missing(Exception):
+    """There is no server to measure with."""
 
 
 def spawn(python: str, *command: str) -> str:

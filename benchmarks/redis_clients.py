@@ -102,11 +102,16 @@ class Kombu(Client):
     def roundtrip(self, count: int) -> None:
         from kombu import Consumer
 
-        got: list[Any] = []
-        with Consumer(self.channel, [self.queue], on_message=got.append, no_ack=True):
+        got = 0
+
+        def on_message(message: Any) -> None:
+            nonlocal got
+            got += 1
+
+        with Consumer(self.channel, [self.queue], on_message=on_message, no_ack=True):
             for number in range(1, count + 1):
                 self.publish(1)
-                while len(got) < number:
+                while got < number:
                     self.connection.drain_events(timeout=10)
 
     def empty_get(self, count: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from clients_run import Contest
 from goals import REDIS_GOALS, REDIS_JOBS
-from processes import HERE
+from processes import HERE, Missing
 from redis_clients import CLIENTS, LARGE, NAME, PROPERTIES, SMALL
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def broker(url: str | None) -> Iterator[tuple[str, str]]:
     from tests.support.redis_server import RedisServer, program
 
     if not program():
-        raise SystemExit("there is no redis-server: scripts/services installs it, --redis names another")
+        raise Missing("there is no redis-server: scripts/services installs it, --redis names another")
     with tempfile.TemporaryDirectory() as directory:
         private = RedisServer(directory)
         try:

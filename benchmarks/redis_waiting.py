@@ -69,7 +69,9 @@ def measure(url: str, way: str) -> None:
     client = redis.Redis.from_url(url, protocol=2)
     for key in client.scan_iter("bench:*"):
         client.delete(key)
-    pool = redis.ConnectionPool.from_url(url, protocol=3 if way == "tracking" else 2, max_connections=CONSUMERS)
+    pool = redis.ConnectionPool.from_url(
+        url, protocol=3 if way == "tracking" else 2, max_connections=CONSUMERS
+    )
     waiters = [Waiter(pool, way) for _ in range(CONSUMERS)]
     for waiter in waiters:
         waiter.start()

@@ -23,7 +23,9 @@ settings.load_profile("kombu")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--celery", action="store_true", help="all of Celery's suite, also what is slow or unsteady")
+    parser.addoption("--celery", action="store_true", help="Celery's suite, in a run of its own")
+    brokers = "amqp,redis,memory"
+    parser.addoption("--brokers", default=brokers, help=f"where Celery's suite runs: {brokers}; or all")
     parser.addoption("--green", action="store_true", help="gevent and eventlet with sqs:// too, and a blocked RabbitMQ")
     parser.addoption("--clients", action="store_true", help="all of the suites of Nameko and oslo.messaging")
 

@@ -150,7 +150,8 @@ def test_masters_that_are_cut_off(
 
     def cut(old: RedisServer) -> None:
         network.cut(old.host)
-        with network.inside(old.host), Connection(scattered.url, transport_options=OPTIONS) as connection:
+        url = "".join(f"sentinel://{host}:{port}" for host, port in scattered.addresses if host == old.host)
+        with network.inside(old.host), Connection(url, transport_options=OPTIONS) as connection:
             with pytest.raises(connection.recoverable_connection_errors, match="NOREPLICAS"):
                 connection.Producer().publish("lost", routing_key="aside", retry=False)
 

@@ -30,7 +30,13 @@ def free_ports(count: int) -> list[int]:
 class ClusterNode(RedisServer):
     """One node; it talks to the others on ``bus_port``."""
 
-    def __init__(self, directory: Path, ports: tuple[int, int, int], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        ports: tuple[int, int, int],
+        settings: Mapping[str, Any],
+        tls: dict[str, str] | None = None,
+    ) -> None:
         port, tls_port, bus_port = ports
         super().__init__(
             directory,
@@ -40,9 +46,12 @@ class ClusterNode(RedisServer):
                 "cluster-node-timeout": IMPATIENT,
                 "cluster-port": bus_port,
                 "cluster-replica-validity-factor": 0,
+                "repl-diskless-sync-delay": 0,
                 "databases": 1,
+                **({"tls-cluster": "yes"} if tls else {}),
                 **settings,
             },
+            tls,
         )
         self.bus_port = bus_port
         self.state = {"port": port, "tls_port": tls_port}
@@ -60,6 +69,11 @@ class ClusterNode(RedisServer):
         finally:
             connection.disconnect()
 
+    def first_slot(self) -> int:
+        """The first slot it serves."""
+        slots = self.ask("CLUSTER", "SLOTS") or ()
+        return min(int(first) for first, _, (_, port, *_), *_ in slots if port == self.port)
+
     def id(self) -> str:
         found: bytes = self.ask("CLUSTER", "MYID")
         return found.decode()
@@ -74,6 +88,7 @@ class Cluster:
         masters: int = 3,
         replicas: int = 1,
         settings: Mapping[str, Any] | None = None,
+        tls: dict[str, str] | None = None,
     ) -> None:
         count = masters * (1 + replicas)
         ports = free_ports(3 * count)
@@ -82,6 +97,7 @@ class Cluster:
                 directory / f"node-{at}",
                 (ports[at], ports[count + at], ports[2 * count + at]),
                 settings or {},
+                tls,
             )
             for at in range(count)
         ]
@@ -144,9 +160,9 @@ class Cluster:
         found = node.ask("ROLE")
         return found[0].decode() if found else ""
 
-    def owner(self, slot: int) -> ClusterNode | None:
-        """The node that serves a slot, as the others say."""
-        for node in self.nodes:
+    def owner(self, slot: int, asked: Iterable[ClusterNode] = ()) -> ClusterNode | None:
+        """The node that serves a slot, as the first of these, or of all, says that answers."""
+        for node in asked or self.nodes:
             for first, last, (_, port, *_), *_ in node.ask("CLUSTER", "SLOTS") or ():
                 if first <= slot <= last:
                     return next(each for each in self.nodes if each.port == port)
@@ -159,15 +175,28 @@ class Cluster:
     def move_slot(self, slot: int, to: ClusterNode, batch: int = 10) -> None:
         """Migrate a slot with its keys, some at a time, as ``redis-cli --cluster reshard`` does."""
         source = self.owner(slot)
-        assert source is not None
-        if source is to:
+        if source is None or source is to:
             return
+        self.begin_move(slot, source, to)
+        self.end_move(slot, source, to, batch)
+
+    def begin_move(self, slot: int, source: ClusterNode, to: ClusterNode) -> None:
+        """From now on keys that are not at the source any more are looked for at the other node."""
         to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id())
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", to.id())
+
+    def end_move(self, slot: int, source: ClusterNode, to: ClusterNode, batch: int = 10) -> None:
+        """Move all keys, and tell everybody who serves the slot."""
         while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, batch):
             source.ask("MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "KEYS", *keys)
         for node in (to, source, *self.masters()):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", to.id())
+
+    def refused(self, word: str) -> int:
+        """How often nodes have answered an error that begins with this word."""
+        found = (node.ask("INFO", "errorstats") or b"" for node in self.nodes)
+        lines = (line for text in found for line in text.decode().splitlines())
+        return sum(int(line.rpartition("=")[2]) for line in lines if line.startswith(f"errorstat_{word}:"))
 
     def until(self, condition: Any, what: str, timeout: float = 30.0) -> Any:
         """What ``condition()`` returns once that is true."""

@@ -138,10 +138,6 @@ class Site:
     def close(self) -> None:
         self._stack.close()
         gc.collect()  # (results that are forgotten speak to their backend, which ends soon)
-        backend = self.app.backend
-        if self.settings["result_backend"].startswith("redis"):  # (Celery leaves its sockets to the collector)
-            backend.result_consumer.stop()
-            backend.client.connection_pool.disconnect()
         self.app.close()
 
 

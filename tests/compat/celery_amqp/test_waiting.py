@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery.exceptions import TimeoutError as NotEnded
-from celery.result import AsyncResult
+from celery.result import AsyncResult, ResultSet
 
 from tests.compat.celery_amqp.places import Place, meanwhile
 
@@ -47,6 +47,33 @@ def test_a_failure_is_raised_unless_asked_otherwise(place: Place) -> None:
     with pytest.raises(ValueError, match="no good"):
         place.backend().wait_for(task, timeout=WAIT, no_ack=False)
     assert str(place.backend().wait_for(task, timeout=WAIT, propagate=False)["result"]) == "no good"
+
+
+def test_a_result_that_was_looked_at_is_taken_all_the_same(place: Place) -> None:
+    tasks, worker, waiter = [place.task(), place.task()], place.backend(), place.backend()
+    for task in tasks:
+        worker.store_result(task, 1, "SUCCESS")
+        assert waiter.get_state(task) == "SUCCESS"
+    assert waiter.wait_for(tasks[0], timeout=WAIT)["result"] == 1
+    assert dict(waiter.get_many(tasks, timeout=WAIT)).keys() == set(tasks)
+    assert place.queue(tasks[0]) is place.queue(tasks[1]) is None
+
+
+def test_the_parts_of_a_joined_set_keep_their_results(place: Place) -> None:
+    # Given more tasks than a backend remembers, one of which has failed,
+    worker, app = place.backend(), place.app(result_cache_max=1)
+    results = [AsyncResult(place.task(), app=app) for _ in range(5)]
+    for number, result in enumerate(results):
+        state, value = ("FAILURE", ValueError("third")) if number == 3 else ("SUCCESS", number)
+        worker.store_result(result.id, value, state)
+    # when the join is given up at the failure,
+    with pytest.raises(ValueError, match="third"):
+        ResultSet(results, app=app).join_native(timeout=WAIT)
+    # then none of them has lost its result.
+    found = ResultSet(results, app=app).join_native(timeout=WAIT, propagate=False)
+    assert [str(value) for value in found] == ["0", "1", "2", "third", "4"]
+    assert [result.state for result in results] == ["SUCCESS"] * 3 + ["FAILURE", "SUCCESS"]
+    assert [place.queue(result.id) for result in results] == [None] * 5
 
 
 @pytest.mark.parametrize("keep", ["no_ack", "option"])
@@ -153,7 +180,10 @@ def test_processes_need_not_agree_on_the_time_to_expire(place: Place, first: str
 
 def test_those_who_wait_do_not_keep_others_from_sending(place: Place) -> None:
     # Given an application with two connections, and four threads that wait,
-    tasks, app = [place.task() for _ in range(4)], place.app(broker_pool_limit=2, result_backend_thread_safe=True)
+    tasks, app = (
+        [place.task() for _ in range(4)],
+        place.app(broker_pool_limit=2, result_backend_thread_safe=True),
+    )
     backend = app.backend
     with meanwhile(*(partial(backend.wait_for, task, timeout=WAIT) for task in tasks)) as outcomes:
         place.await_waiters(1, *tasks)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from rig import PATIENCE, Rig
+from rig import LIMIT, PATIENCE, Rig
 
-from kombu.exceptions import DeadlineExceeded, OperationalError
+from kombu.exceptions import DeadlineExceeded
+from kombu.utils.deadline import deadline_scope
 
 
 def lost(rig: Rig) -> None:
@@ -33,6 +35,21 @@ def lost(rig: Rig) -> None:
     connection.release()
 
 
+def lost_publisher(rig: Rig) -> None:
+    """The connection breaks under a greenlet that publishes: it is told, and goes on with ``retry``."""
+    connection = rig.connect(rig.proxied)
+    rig.declare(connection)
+    producer = connection.Producer()
+    rig.after_ticks(lambda: rig.order("fail", "fin"))
+    with pytest.raises(connection.connection_errors):
+        until = monotonic() + PATIENCE
+        while monotonic() < until:
+            producer.publish("x" * 1000, routing_key=rig.queue.name)
+            sleep(0)
+    producer.publish("after", routing_key=rig.queue.name, retry=True, timeout=PATIENCE)
+    rig.queue(connection.default_channel).purge()
+
+
 def stuck_answer(rig: Rig) -> None:
     """The broker does not answer a publish for a while; other greenlets run meanwhile."""
     connection = rig.connect(rig.proxied, transport_options={"confirm_publish": True})
@@ -45,9 +62,37 @@ def stuck_answer(rig: Rig) -> None:
     assert rig.queue(connection.default_channel).queue_declare(passive=True).message_count == 2
 
 
+def killed_publisher(rig: Rig) -> None:
+    """A greenlet is killed while its publish waits for the broker: the producer goes on, maybe connected anew."""
+    connection = rig.connect(rig.proxied, transport_options={"confirm_publish": True})
+    rig.declare(connection)
+    producer = connection.Producer()
+    rig.order("fail", "hold")
+    publisher = rig.spawn(lambda: producer.publish("first", routing_key=rig.queue.name))
+    rig.after_ticks(publisher.kill).join()
+    rig.order("heal")
+    producer.publish("second", routing_key=rig.queue.name, retry=True, timeout=PATIENCE)
+    got: list[Any] = []
+    rig.consume(connection, lambda body, message: (got.append(body), message.ack()))
+    while "second" not in got:
+        connection.drain_events(timeout=PATIENCE)
+    assert got in (["second"], ["first", "second"])
+
+
 def stuck_write(rig: Rig) -> None:
-    """The broker takes nothing any more: a publish ends with its deadline, and others run meanwhile."""
-    connection = rig.connect(rig.proxied)
+    """The broker takes nothing any more: a large publish ends with its deadline, and others run meanwhile."""
+    _publish_into_the_void(rig, 16_000_000)
+
+
+def stuck_writes(rig: Rig) -> None:
+    """As that, with many small ones, the last of which finds the socket full."""
+    _publish_into_the_void(rig, 8_000)
+
+
+def _publish_into_the_void(rig: Rig, size: int) -> None:
+    # (as py-amqp sets it up, the system would give the connection up after a second)
+    patient = {"socket_settings": {socket.TCP_USER_TIMEOUT: 1000 * LIMIT}} if rig.url.startswith("amqp") else {}
+    connection = rig.connect(rig.proxied, transport_options=patient)
     rig.declare(connection)
     producer = connection.Producer()
     producer.publish("first", routing_key=rig.queue.name)
@@ -55,9 +100,9 @@ def stuck_write(rig: Rig) -> None:
     ticked: list[bool] = []
     rig.after_ticks(lambda: ticked.append(True), 3)
     began = monotonic()
-    # (the system, as py-amqp sets it up, may have given the connection up before)
-    with pytest.raises((DeadlineExceeded, OperationalError, *connection.connection_errors)):
-        producer.publish("x" * 16_000_000, routing_key=rig.queue.name, timeout=5)
+    with pytest.raises(DeadlineExceeded), deadline_scope(5):
+        while True:
+            producer.publish("x" * size, routing_key=rig.queue.name)
     assert ticked
     assert monotonic() - began < PATIENCE / 2
     rig.order("heal")

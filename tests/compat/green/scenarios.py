@@ -11,11 +11,14 @@ from faults import blocked as blocked
 from faults import close_while_waiting as close_while_waiting
 from faults import fork as fork
 from faults import heartbeats as heartbeats
+from faults import killed_publisher as killed_publisher
 from faults import lease as lease
 from faults import lost as lost
+from faults import lost_publisher as lost_publisher
 from faults import silent_broker as silent_broker
 from faults import stuck_answer as stuck_answer
 from faults import stuck_write as stuck_write
+from faults import stuck_writes as stuck_writes
 from faults import tls as tls
 from rig import PATIENCE, Rig
 

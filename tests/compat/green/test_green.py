@@ -41,7 +41,7 @@ EVERYWHERE = [
     "deadlines", "killed", "event_loop", "broadcasts", "close_while_waiting",
 ]  # fmt: skip
 OVER_A_NETWORK = ["refused", "tls"]
-FAULTS = ["lost", "stuck_answer", "stuck_write"]
+FAULTS = ["lost", "lost_publisher", "stuck_answer", "stuck_write", "stuck_writes", "killed_publisher"]
 SCENARIOS = {
     "memory": [*EVERYWHERE, "celery_timer"],
     "redis": [*EVERYWHERE, *OVER_A_NETWORK, *FAULTS, "lease"],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
 import eventlet
 from eventlet.patcher import original
@@ -104,5 +103,6 @@ class Back:
 #: How often each number was delivered.
 times = {}
 
-# Who started this process is gone when the standard input ends. (A real thread: reading would stop all green ones.)
-original("threading").Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
+# Who started this process is gone when the standard input ends. (A real thread: reading would stop all green ones; and
+# not from sys.stdin, which Python has to close at its end.)
+original("threading").Thread(target=lambda: (original("os").read(0, 1), os._exit(0)), daemon=True).start()

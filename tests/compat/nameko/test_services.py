@@ -93,7 +93,7 @@ def test_a_service_that_is_asked_to_stop_finishes_what_it_does(
     first.wait_for("began")
     # When
     first.signal(signal.SIGTERM)
-    assert first.ended() == 0
+    assert first.ended(60) == 0
     # Then: it was finished and acknowledged
     first.read()
     assert first.all("took") == [1]

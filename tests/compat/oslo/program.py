@@ -9,19 +9,30 @@ import json
 import logging
 import os
 import sys
+from functools import partial
 from threading import Thread
 from time import monotonic, sleep
 
-import oslo_messaging as om
-from oslo_config import cfg
+START = json.loads(sys.argv[1])
+read, write = sys.stdin.buffer.readline, os.write
+
+if START["options"].pop("eventlet", False):
+    from eventlet import monkey_patch, patcher, tpool
+
+    monkey_patch()
+    read = partial(tpool.execute, read)  # (it would stop all green threads)
+    write = patcher.original("os").write
+
+import oslo_messaging as om  # noqa: E402
+from oslo_config import cfg  # noqa: E402
 
 #: Seconds for the answer to a call.
 PATIENCE = 30
 
 
 def say(**event):
-    """Write an event."""
-    os.write(1, json.dumps(event).encode() + b"\n")
+    """Write an event: ``say(name=value)``."""
+    write(1, json.dumps(event).encode() + b"\n")
 
 
 class Endpoint:
@@ -144,16 +155,14 @@ class Member:
 
 
 def main():
-    start = json.loads(sys.argv[1])
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
-    member = Member(start["url"], start["options"])
+    member = Member(START["url"], START["options"])
     say(started=os.getpid())
-    commands = sys.stdin.buffer
-    while line := commands.readline():
+    while line := read():
         command = json.loads(line)
         last = command.pop("last", False)
         if last:
-            Thread(target=lambda: (commands.read(), os._exit(0)), daemon=True).start()
+            Thread(target=lambda: (read(), os._exit(0)), daemon=True).start()
         member.obey(command)
         say(done=True)
         if last:

@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.fleet import Fleet, Process
+from tests.support.tls_front import Front
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.rabbit import RabbitMQ
 
 
-@pytest.fixture(params=["amqp", "memory"])
+@pytest.fixture
+def behind_tls(
+    fleet_at: Callable[[str], Fleet], rabbitmq: RabbitMQ, tmp_path: Path
+) -> Iterator[tuple[Fleet, dict[str, Any]]]:
+    """Members of the broker behind a server that ends TLS, and the options by which they trust that."""
+    authority = Authority(tmp_path)
+    front = Front(rabbitmq.port, authority.issue("oslo", "localhost", "DNS:localhost"))
+    yield fleet_at(f"amqp://guest:guest@localhost:{front.port}//"), {"ssl": True, "ssl_ca_file": authority.cafile}
+    front.close()
+
+
+@pytest.fixture(
+    params=["amqp", "memory", *(pytest.param(name, marks=pytest.mark.clients) for name in ("amqps", "eventlet"))]
+)
 def sides(request: pytest.FixtureRequest, fleet_at: Callable[[str], Fleet]) -> tuple[Process, Process]:
     """Two members, who serve and who ask; on ``memory://``, which is one process's, they are the same."""
     if request.param == "memory":
         both = fleet_at("kombu+memory://").start()
         return both, both
-    fleet = fleet_at(request.getfixturevalue("amqp_url"))
-    first, second = fleet.launch(), fleet.launch()
+    fleet, options = fleet_at(request.getfixturevalue("amqp_url")), {}
+    if request.param == "eventlet":
+        options = {"eventlet": True}
+    elif request.param == "amqps":
+        fleet, options = request.getfixturevalue("behind_tls")
+    first, second = fleet.launch(**options), fleet.launch(**options)
     first.wait_for("started")
     second.wait_for("started")
     return first, second

@@ -20,10 +20,13 @@ LONG = 90
 SOON = {"kombu_reconnect_delay": 0.1}
 
 
-def test_connections_are_cut_in_the_middle(fleet_at: Callable[[str], Fleet], proxy: Proxy, topic: str) -> None:
+@pytest.mark.parametrize("eventlet", [False, pytest.param(True, marks=pytest.mark.clients)])
+def test_connections_are_cut_in_the_middle(
+    fleet_at: Callable[[str], Fleet], proxy: Proxy, topic: str, eventlet: bool
+) -> None:
     # Given: a server and one who calls it, again and again
     fleet = fleet_at(proxy.url)
-    serving, asking = fleet.launch(**SOON), fleet.launch(**SOON)
+    serving, asking = (fleet.launch(eventlet=eventlet, **SOON) for _ in range(2))
     serving.ask("serve", topic=topic, name="one")
     asking.tell("sums", topic=topic, count=100)
     # When
@@ -55,10 +58,13 @@ def test_the_broker_is_killed_under_notifications(
 
 
 @pytest.mark.clients
-def test_the_broker_is_killed_between_calls(fleet_at: Callable[[str], Fleet], victim: RabbitMQ, topic: str) -> None:
+@pytest.mark.parametrize("eventlet", [False, True])
+def test_the_broker_is_killed_between_calls(
+    fleet_at: Callable[[str], Fleet], victim: RabbitMQ, topic: str, eventlet: bool
+) -> None:
     # Given: a server and a client that know each other
     fleet = fleet_at(victim.url)
-    serving, asking = fleet.launch(**SOON), fleet.launch(**SOON)
+    serving, asking = (fleet.launch(eventlet=eventlet, **SOON) for _ in range(2))
     serving.ask("serve", topic=topic, name="one")
     asking.ask("sums", topic=topic, count=3)
     # When: the broker forgets all queues

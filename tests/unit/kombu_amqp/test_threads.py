@@ -14,6 +14,15 @@ from kombu_amqp.errors import ConnectionLost
 from tests.support.proxy import Proxy
 
 
+def drain(connection: Connection) -> None:
+    """Until nothing has come for a second."""
+    try:
+        while True:
+            connection.drain_events(timeout=1)
+    except TimeoutError:
+        pass
+
+
 def test_a_channel_used_by_two_threads(proxy: Proxy) -> None:
     # Given: a thread that waits on a channel for an answer
     with Connection(proxy.url) as connection, ThreadPoolExecutor(1) as pool:
@@ -35,6 +44,35 @@ def test_a_channel_used_by_two_threads(proxy: Proxy) -> None:
         assert waiting.result(5).queue == "threads"
         channel.basic_publish(channel.prepare_message(b"x"), routing_key="threads")
         assert channel.basic_get("threads", no_ack=True).body == b"x"
+
+
+def test_the_prefetch_count_may_be_set_while_another_thread_waits(proxy: Proxy) -> None:
+    """As by a Celery worker with threads that has lost its connection."""
+    with Connection(proxy.url) as connection, ThreadPoolExecutor(1) as pool:
+        channel = connection.channel()
+        queue = channel.queue_declare("", exclusive=True, auto_delete=False).queue
+        # Given: a thread that waits for an answer, Then another for messages
+        proxy.fail("pause")
+        waiting = pool.submit(channel.queue_declare, queue, passive=True)
+        while not channel.connection.waiting:
+            Event().wait(0.001)
+        channel.basic_qos(0, 5, False)
+        proxy.heal()
+        assert waiting.result(5).queue == queue
+        draining = pool.submit(drain, connection)
+        while channel.connection.may_read():
+            assert not draining.done()
+            Event().wait(0.001)
+        # When
+        channel.basic_qos(0, 2, False)
+        # Then: it counts, and no answer is taken for another's
+        got: list[object] = []
+        channel.basic_consume(queue, nowait=True, callback=got.append)
+        for _ in range(4):
+            channel.basic_publish(channel.prepare_message(b"x"), routing_key=queue)
+        draining.result(15)
+        channel.basic_qos(0, 3, False)
+        assert len(got) == 2
 
 
 def test_closing_while_another_thread_waits(amqp_url: str) -> None:

@@ -11,6 +11,7 @@ def test_options_are_attributes_of_the_channel_and_defaults_of_its_class(redis_u
     with Connection(redis_url, transport_options=options) as connection:
         channel = connection.default_channel
         assert (channel.visibility_timeout, channel.priority_steps, channel.sep) == (50, (0, 5), ":")
+        assert (channel.qos.visibility_timeout, channel.qos.unacked_key) == (50, "unacked")
         assert channel.priority(7) == 5
         assert channel.active_queues == set()
         with channel.conn_or_acquire() as client:

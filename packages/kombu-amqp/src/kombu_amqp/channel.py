@@ -215,12 +215,30 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
             prefetch_count: messages; 0 is no limit.
             apply_global: for the channel; else for each consumer started from now on. RabbitMQ 4 deprecates the
                 first, and quorum queues never knew it: there each consumer gets the limit.
+
+        From any thread.
         """
         apply_global = apply_global if a_global is None else a_global
         if apply_global and self.connection is not None and self.connection.without_global_qos:
             apply_global = False
         self._global_prefetch = prefetch_count if apply_global else self._global_prefetch
-        return super().basic_qos(prefetch_size, prefetch_count, apply_global, **kwargs)
+        # Celery's workers with threads set it from several: who finds the channel busy does not wait for the answer.
+        if not self._guard.acquire(blocking=False):
+            return self._send_qos(prefetch_size, prefetch_count, apply_global)
+        try:
+            if not self.is_open or self.connection.may_read():
+                return super().basic_qos(prefetch_size, prefetch_count, apply_global, **kwargs)
+            return self._send_qos(prefetch_size, prefetch_count, apply_global)
+        finally:
+            self._guard.release()
+
+    def _send_qos(self, *arguments: Any) -> None:
+        connection = self.connection
+        if connection is None or not self.is_open:
+            raise self._closed()
+        with connection.write_lock:  # (so the answer cannot come before it is expected)
+            self._expect([spec.Basic.QosOk]).late = self._late_reply
+            Waits.send_method(self, spec.Basic.Qos, "lBb", arguments)
 
     def basic_consume(
         self,

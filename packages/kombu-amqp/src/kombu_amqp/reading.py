@@ -101,7 +101,7 @@ class Reads:
             raise
 
     def drain_events(self, timeout: float | None = None) -> None:
-        """Wait for one event and have it handled.
+        """Wait for one event and have it handled; an event loop that has this connection calls for the rest.
 
         Arguments:
             timeout: seconds; None waits for the option ``read_timeout``, which has no default.
@@ -110,6 +110,13 @@ class Reads:
             TimeoutError: nothing came in time, whatever else (heartbeats, parts of a message) came.
             ConnectionInUse: another thread waits on this connection.
         """
+        try:
+            self.handle_event(timeout)
+        finally:
+            self._announce()
+
+    def handle_event(self, timeout: float | None = None) -> None:
+        """The same for who goes on until there are no more events."""
         limit = remaining(self.read_timeout if timeout is None else timeout)
         if not self._reading.acquire(False):
             raise self._in_use()
@@ -127,6 +134,13 @@ class Reads:
         finally:
             self.waiting = outer
             self._reading.release()
+
+    def may_read(self) -> bool:
+        """Whether no other thread is reading at this moment."""
+        if not self._reading.acquire(False):
+            return False
+        self._reading.release()
+        return True
 
     def _in_use(self) -> BaseException:
         return errors.ConnectionInUse(

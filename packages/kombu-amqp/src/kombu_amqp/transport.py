@@ -138,9 +138,9 @@ class Transport(BaseTransport):
         """Open a channel."""
         return connection.channel()
 
-    def close_channel(self, channel: Any) -> None:
-        """Close one."""
-        channel.close()
+    def close_channel(self, connection: Any) -> None:
+        """Close one. (Its argument has always had this name.)"""
+        connection.close()
 
     def verify_connection(self, connection: Any) -> bool:
         """Whether the connection is open, as far as is known."""
@@ -177,17 +177,21 @@ class Transport(BaseTransport):
             loop.remove_reader(connection.fileno())
 
     def _make_reader(self, connection: Any) -> Callable[[Any], None]:
-        drain = connection.drain_events
+        handle_event = connection.handle_event
 
         def read(loop: Any) -> None:
             # Bytes are read ahead: the descriptor says nothing of those, so go on until there are none. A connection
             # that somebody has closed is done with; one that was lost, maybe while writing, raises here.
-            try:
-                while connection.sock is not None:
-                    drain(timeout=0)
-            except TimeoutError as exc:
-                if isinstance(exc, errors.NoReply):
-                    raise
+            while connection.sock is not None:
+                try:
+                    handle_event(0)
+                except errors.ConnectionInUse:
+                    return  # the thread that reads will announce what it leaves
+                except TimeoutError as exc:
+                    if isinstance(exc, errors.NoReply):
+                        raise
+                    if not connection.has_pending:  # (else a callback raised it)
+                        return
 
         return read
 

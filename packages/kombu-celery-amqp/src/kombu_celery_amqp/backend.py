@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from celery import states
 
 import kombu
-from kombu.exceptions import ChannelError, NotFound, OperationalError, PreconditionFailed
+from kombu.exceptions import NotFound, OperationalError, PreconditionFailed
 from kombu.log import get_logger
 from kombu.pools import Connections, producers
 from kombu.utils.functional import LRUCache
@@ -242,9 +242,9 @@ class AMQPBackend(WaitingBackend):
                 raise
 
         try:
-            meta: Meta | None = self._at_broker(partial(newest, declare=True), self.retry_policy)
+            meta: Meta | None = self._at_broker(partial(newest, declare=True))
         except PreconditionFailed:  # with another time to expire, by who publishes
-            meta = self._at_broker(partial(newest, declare=False), self.retry_policy)
+            meta = self._at_broker(partial(newest, declare=False))
         if meta is not None:
             self._cache[task_id] = meta
         return meta
@@ -264,31 +264,19 @@ class AMQPBackend(WaitingBackend):
         latest.held[task_id].requeue()
         return latest.news[-1]
 
-    def _at_broker(self, do: Any, policy: dict[str, Any]) -> Any:
-        """What ``do(channel=...)`` returns, tried again as the policy says."""
+    def _at_broker(self, do: Any) -> Any:
+        """What ``do(channel=...)`` returns, tried again as ``retry_policy`` says."""
         with self._reading.acquire(block=True) as connection:
-            connection.ensure_connection(**policy)
-            return connection.autoretry(do, channel=connection.default_channel, **policy)()[0]
+            connection.ensure_connection(**self.retry_policy)
+            return connection.autoretry(do, channel=connection.default_channel, **self.retry_policy)()[0]
 
     # -- letting go
 
     def _forget(self, task_id: str) -> None:
-        self._delete(task_id, self.retry_policy)
-
-    def _release(self, task_id: str, take: bool) -> None:
-        """A result that was remembered has been taken: its queue goes, unless somebody waits there."""
-        if not (take and self.auto_delete):
-            return
-        try:
-            self._delete(task_id, {"max_retries": 0}, if_unused=True)
-        except (ChannelError, OperationalError, OSError):
-            pass  # somebody waits, or there is no broker: it expires
-
-    def _delete(self, task_id: str, policy: dict[str, Any], if_unused: bool = False) -> None:
         def delete(channel: Any) -> None:
-            self._create_binding(task_id)(channel).delete(if_unused=if_unused)
+            self._create_binding(task_id)(channel).delete()
 
-        self._at_broker(delete, policy)
+        self._at_broker(delete)
 
     def revive(self, channel: Any) -> None:
         """Nothing to do: what was lost with a connection is asked for again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
-from kombu.exceptions import ConsumerCancelled, NotFound, PreconditionFailed
+from kombu.exceptions import ConsumerCancelled, NotFound, OperationalError, PreconditionFailed
 from kombu.log import get_logger
 from kombu.utils.deadline import deadline_scope
 
@@ -92,21 +92,27 @@ class Reception:
         self._latest.news.clear()
         return news
 
-    def settle(self, task_id: str, discard: bool) -> None:
-        """Stop receiving for this task and put its message back, where another waiter gets it.
-
-        Arguments:
-            discard: delete the queue, with the message, unless another one waits.
-        """
+    def settle(self, task_id: str) -> None:
+        """Stop receiving for this task and put its message back, where another waiter gets it."""
         queue = self._queues.pop(task_id)
         message = self._latest.held.pop(task_id, None)
-        if self._consumer is None or message is None:
+        if message is None:
             return
         try:
             self._consumer.cancel_by_queue(queue.name)
             message.requeue()
-            if discard:
-                self._aside(lambda channel: queue(channel).delete(if_unused=True))
+        except self._passing as exc:
+            self._lose(exc)
+
+    def discard(self, queues: Collection[Queue]) -> None:
+        """Delete these queues, with what is in them, unless somebody waits there; what cannot be deleted expires."""
+        try:
+            if queues and self._connection is None:
+                self._connect(GRACE)
+            for queue in queues:
+                self._aside(lambda channel, queue=queue: queue(channel).delete(if_unused=True))
+        except OperationalError as exc:
+            logger.debug("results are left to expire: %r", exc)
         except self._passing as exc:
             self._lose(exc)
 
@@ -144,9 +150,8 @@ class Reception:
         except TimeoutError:  # (an OSError, as lost connections are)
             pass
 
-    def _start(self) -> None:
-        left = None if self._deadline is None else max(self._deadline.remaining(), GRACE)
-        with deadline_scope(left):
+    def _connect(self, timeout: float | None) -> None:
+        with deadline_scope(timeout):
             connection = self._pool.acquire(block=True)
             try:
                 connection.ensure_connection(errback=self._on_error, **PAUSES)
@@ -154,8 +159,13 @@ class Reception:
                 connection.release()
                 raise
             self._connection = connection
+
+    def _start(self) -> None:
+        left = None if self._deadline is None else max(self._deadline.remaining(), GRACE)
+        with deadline_scope(left):
+            self._connect(None)
             self._consumer = self._Consumer(
-                connection.channel(),
+                self._connection.channel(),
                 self._queues.values(),
                 auto_declare=False,
                 on_message=self._latest,

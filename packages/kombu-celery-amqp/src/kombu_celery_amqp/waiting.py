@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import celery.exceptions
 from celery import states
 from celery.backends.base import BaseBackend
+from celery.result import ResultSet
 
 import kombu
 from kombu.exceptions import DeadlineExceeded
@@ -16,9 +18,7 @@ from kombu.utils.deadline import Deadline
 from .reception import Reception
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
-
-    from kombu.connection_pool import ConnectionPool
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 
     from .latest import Meta
 
@@ -40,7 +40,6 @@ class WaitingBackend(BaseBackend):
         timeout: float | None = None,
         cache: bool = True,
         propagate: bool = True,
-        no_ack: bool = True,
         READY_STATES: Collection[str] = READY,
         PROPAGATE_STATES: Collection[str] = states.PROPAGATE_STATES,
         **kwargs: Any,
@@ -51,20 +50,14 @@ class WaitingBackend(BaseBackend):
             timeout: seconds; None waits for ever, 0 only looks.
             cache: an end that is remembered will do.
             propagate: raise the task's exception.
-            no_ack: take the result; False leaves it in the queue.
-            kwargs: ``on_message``, ``on_interval`` and ``interval``, see :meth:`get_many`.
+            kwargs: ``no_ack``, ``on_message``, ``on_interval`` and ``interval``, see :meth:`get_many`.
 
         Raises:
             celery.exceptions.TimeoutError: it did not end in time.
         """
         self._ensure_not_eager()
-        known = self._known(task_id) if cache else None
-        meta: Meta
-        if known is not None and known["status"] in READY_STATES:
-            self._release(task_id, no_ack)
-            meta = self._decoded(known)
-        else:
-            meta = self.consume(task_id, timeout, no_ack=no_ack, READY_STATES=READY_STATES, **kwargs)
+        known = self._ended({task_id}, READY_STATES) if cache else {}
+        meta = self._first(known, {task_id} - known.keys(), timeout, READY_STATES=READY_STATES, **kwargs)
         if propagate and meta["status"] in PROPAGATE_STATES:
             raise meta["result"]
         return meta
@@ -78,13 +71,35 @@ class WaitingBackend(BaseBackend):
 
     def consume(self, task_id: str, timeout: float | None = None, **kwargs: Any) -> Meta:
         """Wait for the final state of the task at the broker, whatever is remembered; as :meth:`get_many`."""
-        return next(self._endings({task_id}, timeout, **kwargs))[1]
+        return self._first({}, {task_id}, timeout, **kwargs)
+
+    def _first(self, *args: Any, **kwargs: Any) -> Meta:
+        with closing(self._endings(*args, **kwargs)) as endings:
+            return next(endings)[1]
+
+    def iter_native(self, result: Any, **kwargs: Any) -> Iterator[tuple[str, Any]]:
+        """For ``ResultSet.join_native()``: sets within the set first, then results as they end.
+
+        Those that have their final state already, as all that ``ready()`` was asked of, need no broker.
+        """
+        self._ensure_not_eager()
+        nodes = {}
+        for node in result.results:
+            if isinstance(node, ResultSet):
+                yield node.id, node.results
+            else:
+                nodes[node.id] = node
+        known = self._ended(nodes, READY)
+        known.update((task_id, node._cache) for task_id, node in nodes.items() if node._cache)
+        for task_id, meta in self._endings(known, set(nodes) - known.keys(), **kwargs):
+            if not nodes[task_id]._cache:
+                nodes[task_id]._maybe_set_cache(meta)  # it may be the only one that has it now
+            yield task_id, meta
 
     def get_many(
         self,
         task_ids: Iterable[str],
         timeout: float | None = None,
-        no_ack: bool = True,
         READY_STATES: Collection[str] = READY,
         **kwargs: Any,
     ) -> Iterator[tuple[str, Meta]]:
@@ -92,28 +107,29 @@ class WaitingBackend(BaseBackend):
 
         Arguments:
             timeout: seconds for all together; 0 only looks.
-            no_ack: take the results; False leaves them in their queues.
-            kwargs: ``on_message`` is called with each state that comes, the final one or not; ``on_interval`` after
-                each state, and every ``interval`` (0.5) seconds without. ``max_iterations``: look at each task so many
-                times, ``interval`` seconds apart, and end. What earlier versions took besides is ignored.
+            kwargs: ``no_ack``: take the results (True), or leave them in their queues. ``on_message`` is called with
+                each state that comes, the final one or not; ``on_interval`` after each state, and every ``interval``
+                (0.5) seconds without. ``max_iterations``: look at each task so many times, ``interval`` seconds
+                apart, and end. What earlier versions took besides is ignored.
 
         Raises:
             celery.exceptions.TimeoutError: one did not end in time.
         """
         self._ensure_not_eager()
         wanted = set(task_ids)
-        for task_id in list(wanted):
-            known = self._known(task_id)
-            if known is not None and known["status"] in READY_STATES:
-                wanted.discard(task_id)
-                self._release(task_id, no_ack)
-                yield task_id, self._decoded(known)
-        yield from self._endings(wanted, timeout, no_ack=no_ack, READY_STATES=READY_STATES, **kwargs)
+        known = self._ended(wanted, READY_STATES)
+        yield from self._endings(known, wanted - known.keys(), timeout, READY_STATES=READY_STATES, **kwargs)
+
+    def _ended(self, task_ids: Collection[str], ready: Collection[str]) -> dict[str, Meta]:
+        """The final states that are remembered."""
+        known = ((task_id, self._known(task_id)) for task_id in task_ids)
+        return {task_id: self._decoded(meta) for task_id, meta in known if meta and meta["status"] in ready}
 
     def _endings(
         self,
-        task_ids: set[str],
-        timeout: float | None,
+        known: Mapping[str, Meta],
+        waiting: set[str],
+        timeout: float | None = None,
         no_ack: bool = True,
         on_message: Callable[[Meta], object] | None = None,
         on_interval: Callable[[], object] | None = None,
@@ -121,19 +137,18 @@ class WaitingBackend(BaseBackend):
         max_iterations: int | None = None,
         READY_STATES: Collection[str] = READY,
         **kwargs: Any,
-    ) -> Iterator[tuple[str, Meta]]:
-        """What :meth:`get_many` yields, from the broker."""
-        waiting = set(task_ids)
-        if max_iterations or (timeout is not None and timeout <= 0):
-            yield from self._look_at(waiting, max_iterations or 1, interval, READY_STATES)
-            if waiting and not max_iterations:
-                raise _too_late(waiting)
-            return
-        deadline = None if timeout is None else Deadline(timeout)
+    ) -> Generator[tuple[str, Meta], None, None]:
+        """What :meth:`get_many` yields: what is known, and what comes from the broker; then queues are deleted."""
         queues: dict[str, kombu.Queue] = {task_id: self._create_binding(task_id) for task_id in waiting}
-        pool: ConnectionPool = self._reading
-        reception = Reception(pool, queues, self.Consumer, self.accept, deadline)
+        taken: list[kombu.Queue] = [self._create_binding(task_id) for task_id in known]
+        deadline = None if timeout is None else Deadline(timeout)
+        reception = Reception(self._reading, queues, self.Consumer, self.accept, deadline)
         try:
+            yield from known.items()
+            if max_iterations or (timeout is not None and timeout <= 0):
+                yield from self._look_at(waiting, max_iterations or 1, interval, READY_STATES)
+                if max_iterations:
+                    return
             while waiting:
                 if deadline is not None and deadline.expired:
                     raise _too_late(waiting)
@@ -149,11 +164,14 @@ class WaitingBackend(BaseBackend):
                         on_message(dict(meta))
                     if task_id in waiting and meta["status"] in READY_STATES:
                         waiting.discard(task_id)
-                        reception.settle(task_id, discard=no_ack and self.auto_delete)
+                        reception.settle(task_id)
+                        taken.append(queues[task_id])
                         yield task_id, self._decoded(meta)
                 if on_interval is not None:
                     on_interval()
         finally:
+            if no_ack and self.auto_delete and not max_iterations:
+                reception.discard(taken)  # at last, because brokers take milliseconds for a queue
             reception.close()
 
     def _look_at(

@@ -102,10 +102,10 @@ class Calls:
             return self._request(packed)
         with self._client.lock:
             reply = self._request(packed)
-            self._await_copies()
+            self.await_copies()
         return reply
 
-    def _await_copies(self) -> None:
+    def await_copies(self) -> None:
         """Wait until the replicas have all that was written over this connection.
 
         Raises:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .resp import Argument
+    from .session import Then
 
 __all__ = ("Claim", "Claimed", "Claims", "Source", "header_of", "pack_claim")
 
@@ -61,6 +62,10 @@ class Claim:
         self.sources = sources
         self.levels = levels
 
+    def tag(self, number: int) -> str:
+        """The tag with this number."""
+        return f"{self.prefix}{number:09d}"
+
 
 class Claims(Calls):
     """Claiming what is ready or has expired."""
@@ -88,6 +93,16 @@ class Claims(Calls):
         """
         claim = self.prepared(sources, prefix)
         return self.claimed(self._request(pack_claim(claim, limits, first, limit, begin)), claim, first)
+
+    def begin_claim(
+        self, sources: tuple[Source, ...], limits: Sequence[int], prefix: str, first: int, then: Then
+    ) -> Claim:
+        """Send a claim, with waiting acks; ``then`` gets its reply, for :meth:`claimed`, or an error, in a list."""
+        claim = self.prepared(sources, prefix)
+        with self._client.lock:
+            self.send_acks_along()
+            self._client.write(pack_claim(claim, limits, first, MOST, 0), 1, then)
+        return claim
 
     def prepared(self, sources: tuple[Source, ...], prefix: str) -> Claim:
         """What is the same in each claim of these queues with this prefix, packed."""

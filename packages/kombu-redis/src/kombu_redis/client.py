@@ -15,7 +15,7 @@ from kombu_redis.scripts import called_by
 from kombu_redis.session import USELESS, Session, Then
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from kombu_redis.scripts import Script
 
@@ -97,19 +97,40 @@ class Client(Session):
         lock = self._take()
         try:
             self._ready()
-            replies = self._exchange(self._take_outgoing() + b"".join(packed), len(packed))
-            unknown = [at for at, reply in enumerate(replies) if isinstance(reply, errors.NoScript)]
-            if unknown:
-                again = [packed[at] for at in unknown]
-                scripts = {script.load(): None for script in map(called_by, again) if script is not None}
-                answers = self._exchange(b"".join((*scripts, *again)), len(scripts) + len(again))
-                for at, reply in zip(unknown, answers[len(scripts) :], strict=True):
-                    replies[at] = reply
-            if any(isinstance(reply, USELESS) for reply in replies):
-                self._drop()
-            return replies
+            return self._completed(
+                packed, self._exchange(self._take_outgoing() + b"".join(packed), len(packed))
+            )
         finally:
             lock.release()
+
+    def stream(self, commands: Iterable[bytes]) -> list[Any]:
+        """As :meth:`attempt`, each command being sent when it is there: the server works while the next one is made."""
+        packed: list[bytes] = []
+        replies: list[Any] = []
+        lock = self._take()
+        try:
+            for command in commands:
+                packed.append(command)
+                self.write(command, 1, replies.extend)
+            self.flush()
+            if len(replies) < len(packed):
+                raise errors.ConnectionLost(f"the connection to {self.address} was lost meanwhile")
+            return self._completed(packed, replies)
+        finally:
+            lock.release()
+
+    def _completed(self, packed: list[bytes], replies: list[Any]) -> list[Any]:
+        """The replies, those of commands whose script the server did not know replaced by those to a second try."""
+        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, errors.NoScript)]
+        if unknown:
+            again = [packed[at] for at in unknown]
+            scripts = {script.load(): None for script in map(called_by, again) if script is not None}
+            answers = self._exchange(b"".join((*scripts, *again)), len(scripts) + len(again))
+            for at, reply in zip(unknown, answers[len(scripts) :], strict=True):
+                replies[at] = reply
+        if any(isinstance(reply, USELESS) for reply in replies):
+            self._drop()
+        return replies
 
     def _refused(self, error: Exception, packed: bytes) -> Any:
         if isinstance(error, errors.NoScript):

@@ -58,10 +58,13 @@ class Lease(NamedTuple):
     tag: str
     #: The list it came from.
     level: str
-    #: Orders what the connection has claimed.
-    number: int
     #: Its queue was declared.
     declared: bool
+
+    @property
+    def number(self) -> int:
+        """Orders what the connection has claimed."""
+        return int(self.tag.rpartition(".")[2] or 0)
 
 
 class Places:

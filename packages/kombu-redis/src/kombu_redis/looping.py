@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kombu.transport import virtual
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from kombu.transport.virtual.ledger import Subscription
+
     from .waiting import Waiter
 
-__all__ = ("Looping",)
+__all__ = ("Looping", "Parts", "share_out")
 
 #: Messages delivered in one round at most.
 AT_A_TIME = 100
+
+
+class Parts(NamedTuple):
+    """The classes of what a connection is made of."""
+
+    keys: Any
+    store: Any
+    directory: Any
+    broadcasts: Any
+    waiter: Any
+    sweep: Any
 
 
 class Looping(virtual.Transport):
@@ -82,11 +95,11 @@ class Looping(virtual.Transport):
             self._loop.add_reader(fileno, self.on_readable, fileno)
         self._watched = filenos
 
-    def on_readable(self, *args: Any) -> None:
+    def on_readable(self, fileno: Any, *args: Any) -> None:
         """The loop found a descriptor readable."""
         self.idle = False
         try:
-            self._note(self.waiter.read([args[0]]))
+            self._note(self.waiter.read([fileno]))
         except BaseException:
             self._watch_nothing(self._loop)
             raise
@@ -103,3 +116,19 @@ class Looping(virtual.Transport):
 
     def _note(self, token: str | None) -> None:
         raise NotImplementedError
+
+
+def share_out(messages: list[dict[str, Any]], takers: list[tuple[Subscription, int]]) -> None:
+    """Give messages, oldest first, to the consumers of one queue in turn, as far as each has room."""
+    if len(takers) == 1:
+        takers[0][0].fetched[:0] = reversed(messages)
+        return
+    shares: list[list[dict[str, Any]]] = [[] for _ in takers]
+    turn = 0
+    for message in messages:
+        while len(shares[turn]) >= takers[turn][1]:
+            turn = (turn + 1) % len(takers)
+        shares[turn].append(message)
+        turn = (turn + 1) % len(takers)
+    for (taker, _), share in zip(takers, shares, strict=True):
+        taker.fetched[:0] = reversed(share)

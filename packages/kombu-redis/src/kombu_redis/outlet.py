@@ -101,7 +101,7 @@ class Outlet:
         streams: those the message is appended to.
     """
 
-    __slots__ = ("_base", "_fixed", "_is_plain", "_keys", "_one", "_scripts", "limited", "shared", "targets")
+    __slots__ = ("_heads", "_one", "limited", "shared", "targets")
 
     def __init__(
         self,
@@ -140,18 +140,22 @@ class Outlet:
                 "1" if limits.refuses else "",
                 "1" if limits.buries else "",
             )
-        self._scripts = scripts
-        self._is_plain = len(targets) == 1 and not self.limited and not channel and not streams
-        self._keys = len(names)
-        self._base = len(names) + 5 + len(about)
-        before = bulks([*names, len(checks), len(targets)])
-        after = bulks([channel or "", score, *about])
-        self._fixed = tuple(before + bulk(flags + more) + after for more in ("", "s"))
+        push, plain = scripts
+        before = [*names, len(checks), len(targets)]
+        after = [channel or "", score, *about]
+        heads = {more: (push, len(names), [*before, flags + more, *after]) for more in ("", "s")}
+        if len(targets) == 1 and plain is not push and not (self.limited or channel or streams):
+            names[len(checks) :] = [targets[0].level, keys.wake(targets[0].queue)]
+            heads[""] = (plain, len(names), [*names, len(checks), *about[: 3 * len(checks)]])
+        #: By flag: the script, and of its arguments how many are keys, how many are the same each time, and those.
+        self._heads = {
+            more: (script, count, len(fixed), bulks(fixed)) for more, (script, count, fixed) in heads.items()
+        }
         self._one = self._head(1, "")
 
     def _head(self, arguments: int, flag: str) -> bytes:
-        script = self._scripts[self._is_plain and not flag]
-        return script.head(self._keys, self._base + arguments) + self._fixed[flag == "s"]
+        script, keys, count, fixed = self._heads[flag]
+        return script.head(keys, count + arguments) + fixed
 
     def pack(
         self, payloads: Sequence[bytes], stamps: Sequence[float | None] | None = None, lease: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from .settling import SettleVerbs
 from .store import Limits, Outlet, Pushed, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kombu.transport.virtual.policy import QueuePolicy
 
@@ -37,6 +38,12 @@ logger = get_logger(__name__)
 
 #: How often a publish follows a topology that changes under it.
 TRIES = 20
+
+#: Messages of a batch that are sent together: the server works on them while the next ones are being written.
+PART = 25
+
+#: Message, exchange, routing key, options.
+Publication = tuple[Any, str, str, "dict[str, Any]"]
 
 #: Properties of a message that says nothing particular.
 COMMON = {"delivery_mode", "priority"}
@@ -288,30 +295,45 @@ class PublishVerbs(SettleVerbs):
 
     # -- several -------------------------------------------------------------------------------------------
 
-    def basic_publish_many(self, publications: Iterable[tuple[Any, str, str, dict[str, Any]]]) -> None:
+    def basic_publish_many(self, publications: Iterable[Publication]) -> None:
         """Publish (message, exchange, routing key, options) in few round trips, in their order.
 
         Raises:
             BatchPublishError: at least one was not published; the others were.
         """
         self._check_open()
-        pending: list[tuple[Outlet, list[bytes], list[tuple[Any, str, str, dict[str, Any]]]]] = []
         failures: list[Exception] = []
-        for publication in publications:
-            found = self._simple(*publication)
-            if found is None:
-                failures += self._publish_pending(pending)
-                failures += self._one_of_many(publication)
-            elif pending and pending[-1][0] is found[0]:
-                pending[-1][1].append(found[1])
-                pending[-1][2].append(publication)
-            else:
-                pending.append((found[0], [found[1]], [publication]))
-        failures += self._publish_pending(pending)
+        left = deque(publications)
+        while left:
+            parts: list[list[Publication]] = []
+            results = self.connection.store.push_many(self._parts(left, parts))
+            for result, part in zip(results, parts, strict=True):
+                if isinstance(result, Exception):
+                    failures += [result] * len(part)
+                elif result.stale is not None:
+                    for publication in part:
+                        failures += self._one_of_many(publication)
+            if left:
+                failures += self._one_of_many(left.popleft())
         if failures:
             raise BatchPublishError(
                 f"{len(failures)} messages of a batch were not published: {failures[0]}"
             ) from failures[0]
+
+    def _parts(
+        self, left: deque[Publication], parts: list[list[Publication]]
+    ) -> Iterator[tuple[Outlet, list[bytes], None]]:
+        """Outlet and payloads of the next simple messages, until another comes; ``parts`` tells which those are."""
+        found = self._simple(*left[0])
+        while found is not None:
+            outlet, payloads = found[0], []
+            part: list[Publication] = []
+            while found is not None and found[0] is outlet and len(part) < PART:
+                payloads.append(found[1])
+                part.append(left.popleft())
+                found = self._simple(*left[0]) if left else None
+            parts.append(part)
+            yield outlet, payloads, None
 
     def _simple(
         self, message: dict[str, Any], exchange: str, routing_key: str, options: dict[str, Any]
@@ -331,23 +353,7 @@ class PublishVerbs(SettleVerbs):
             return None
         return outlet, self._write(message, way)
 
-    def _publish_pending(
-        self, pending: list[tuple[Outlet, list[bytes], list[tuple[Any, str, str, dict[str, Any]]]]]
-    ) -> list[Exception]:
-        results = self.connection.store.push_many(
-            [(outlet, payloads, None) for outlet, payloads, _ in pending]
-        )
-        failures: list[Exception] = []
-        for result, (_, _, publications) in zip(results, pending, strict=True):
-            if isinstance(result, Exception):
-                failures += [result] * len(publications)
-            elif result.stale is not None:
-                for publication in publications:
-                    failures += self._one_of_many(publication)
-        pending.clear()
-        return failures
-
-    def _one_of_many(self, publication: tuple[Any, str, str, dict[str, Any]]) -> Sequence[Exception]:
+    def _one_of_many(self, publication: Publication) -> Sequence[Exception]:
         message, exchange, routing_key, options = publication
         try:
             self._publish(
@@ -361,7 +367,7 @@ class PublishVerbs(SettleVerbs):
 def held(leased: Leased | Unreadable) -> dict[str, Any]:
     """The envelope of a message this connection has a lease of."""
     message = envelope_of(leased)
-    message[LEASE] = Lease(leased.tag, leased.level, 0, True)
+    message[LEASE] = Lease(leased.tag, leased.level, True)
     return message
 
 

@@ -16,7 +16,7 @@ from redis import exceptions as driver
 
 from kombu.utils.url import url_to_parts
 
-from .address import Address
+from .address import Address, database
 from .asking import Sentinels
 from .channel import Channel
 from .keys import Keys
@@ -62,17 +62,19 @@ class SentinelAddress(Address):
                 "sentinel:// needs the name of the master: transport_options={'master_name': 'mymaster'}"
             )
         plain = Address.from_client(client)
-        found = []
-        for url in client.alt or ():
-            _, host, port, *_ = url_to_parts(url if "://" in url else f"sentinel://{url}")
-            found.append((host or "localhost", port or DEFAULT_PORT))
-        if not found:
-            found.append((plain.host, client.port or DEFAULT_PORT))
-        # Whoever tries again has gone on to the next host, so that one is asked first.
+        urls = [url if "://" in url else f"sentinel://{url}" for url in client.alt or ()]
+        said = [url_to_parts(url) for url in urls]
+        found = [(host or "localhost", port or DEFAULT_PORT) for _, host, port, *_ in said]
         now = (plain.host, client.port or DEFAULT_PORT)
+        # Whoever tries again has gone on to the next host, so that one is asked first.
         at = found.index(now) if now in found else 0
-        found = found[at:] + found[:at]
+        found = [*found[at:], *found[:at]] or [now]
         data = {name: getattr(plain, name) for name in ("db", "username", "password", "tls")}
+        # The next host's URL may say nothing of the data servers: what the first one says of them holds for all.
+        for _, _, _, user, password, path, _ in said:
+            if data["username"] is None and data["password"] is None:
+                data.update(username=user, password=password)
+            data["db"] = data["db"] or database(path)
         return cls(
             **data,
             master=options.master_name,
@@ -160,7 +162,7 @@ class SentinelTransport(Transport):
     """``sentinel://``; needs the transport option ``master_name``."""
 
     Channel = SentinelChannel
-    _keys = BothNames
+    parts = Transport.parts._replace(keys=BothNames)
     default_port = DEFAULT_PORT
 
     def __init__(self, client: Any, **kwargs: Any) -> None:

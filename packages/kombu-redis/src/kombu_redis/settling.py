@@ -5,6 +5,7 @@ Each of these names the lease, and does nothing when that has ended: the message
 
 from __future__ import annotations
 
+from operator import attrgetter
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +46,15 @@ class QoS(virtual.QoS):
 
     channel: SettleVerbs
 
-    def restore_unacked(self) -> None:
-        """Give everything unsettled back, so that the oldest comes first again."""
+    # To be read by the names of kombu 5.
+    unacked_index_key = property(attrgetter("channel.unacked_index_key"))
+    unacked_key = property(attrgetter("channel.unacked_key"))
+    unacked_mutex_expire = property(attrgetter("channel.unacked_mutex_expire"))
+    unacked_mutex_key = property(attrgetter("channel.unacked_mutex_key"))
+    visibility_timeout = property(attrgetter("channel.visibility_timeout"))
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Give everything unsettled back, so that the oldest comes first again; ``client`` is not needed."""
         by_queue: dict[str, list[dict[str, Any]]] = {}
         for tag in list(self.unacked):
             delivery = self.settle(tag)
@@ -72,11 +80,14 @@ class SettleVerbs(virtual.Channel):
             return  # a broadcast, or taken: nobody else has this copy
         transport = self.connection
         transport.held.pop(lease.tag, None)
-        # Not at once when the consumer is about to get, and settle, more that was claimed with it.
+        soon = soon or transport.ahead.is_pending
+        # Not at once when the consumer is about to get, and settle, more that was claimed with it, or after it.
         for consumer in () if soon else transport.consumers:
             if consumer.fetched:
                 soon = True
         transport.store.ack(lease.tag, now=not soon)
+        if soon:
+            transport.ahead.settled()
 
     def _taken(self, queue: str, message: dict[str, Any]) -> None:
         """With ``ack_emulation=False`` the server forgets a message when it is delivered, settled or not."""

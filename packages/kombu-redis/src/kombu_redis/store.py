@@ -17,7 +17,7 @@ from .replies import Leased, Run, Unreadable
 from .resp import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from .client import Client
@@ -103,19 +103,21 @@ class Store(Claims, Moves, Calls):
     def push_many(
         self, batch: Iterable[tuple[Outlet, Sequence[bytes], Sequence[float | None] | None]]
     ) -> list[Pushed | Exception]:
-        """As :meth:`push` for several outlets, in one write."""
-        calls = []
-        packed = []
-        for outlet, payloads, stamps in batch:
-            lease = self.new_prefix() if outlet.limited else ""
-            calls.append((outlet, lease))
-            packed.append(outlet.pack(payloads, stamps, lease))
+        """As :meth:`push` for several outlets; each part is on its way while the next one is being made."""
+        calls: list[tuple[Outlet, str]] = []
+
+        def packed() -> Iterator[bytes]:
+            for outlet, payloads, stamps in batch:
+                lease = self.new_prefix() if outlet.limited else ""
+                calls.append((outlet, lease))
+                yield outlet.pack(payloads, stamps, lease)
+
         client = self._client
         with client.lock:
             self.send_acks_along()
-            replies = client.attempt(packed)
+            replies = client.stream(packed())
             if self._copies:
-                self._await_copies()
+                self.await_copies()
         return [
             DONE
             if reply == 1

@@ -16,16 +16,18 @@ from kombu.utils.scheduling import cycle_by_name
 from kombu.utils.uuid import uuid
 
 from .address import Address
+from .ahead import Ahead, rooms_of
 from .calls import MOST
 from .channel import Channel
 from .client import Client
 from .directory import Directory
-from .envelope import LEASE, Lease, Places, envelope_of, read_envelope
+from .envelope import read_envelope
 from .errors import get_redis_error_classes
 from .fanout import Broadcasts
+from .holding import Holding
 from .keeper import Keeper
 from .keys import Keys
-from .looping import Looping
+from .looping import Parts, share_out
 from .options import Options
 from .pulling import Pulls
 from .store import Source, Store
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from kombu.transport.virtual.ledger import Subscription
-
-    from .store import Leased, Unreadable
 
 __all__ = ("Transport",)
 
@@ -50,7 +50,7 @@ CLOSING = 2.0
 TRIES = 5
 
 
-class Transport(Looping):
+class Transport(Holding):
     """``redis://``, ``rediss://``, ``redis+socket://``, ``valkey://``, ``valkeys://``.
 
     The object is the connection. Threads may publish and settle on it at the same time; one at a time drains it.
@@ -58,11 +58,7 @@ class Transport(Looping):
 
     Channel: ClassVar[type[Channel]] = Channel
     #: What a connection is made of; a cluster has its own.
-    _keys: ClassVar[Any] = Keys
-    _store: ClassVar[Any] = Store
-    _directory: ClassVar[Any] = Directory
-    _broadcasts: ClassVar[Any] = Broadcasts
-    _waiter: ClassVar[Any] = Waiter
+    parts: ClassVar[Parts] = Parts(Keys, Store, Directory, Broadcasts, Waiter, Sweep)
 
     driver_type = "redis"
     driver_name = "redis"
@@ -95,26 +91,24 @@ class Transport(Looping):
         self.patience = self.options.socket_timeout
         #: Names this connection among all: its consumers, exclusive queues and leases.
         self.identity = uuid()
-        self.keys: Keys = self._keys(self.options, self.address.db)
+        parts = self.parts
+        self.keys: Keys = parts.keys(self.options, self.address.db)
         self.server = self.open_client()
         self.lock = self.server.lock
-        self.store: Store = self._store(self.server, self.keys, self.options)
-        self.directory: Directory = self._directory(self.server, self.keys, self.options, self.state, self.identity)
+        self.store: Store = parts.store(self.server, self.keys, self.options)
+        self.directory: Directory = parts.directory(self.server, self.keys, self.options, self.state, self.identity)
         self.directory.owner = self
-        #: Tags of the messages this connection holds a lease of.
-        self.held: dict[str, None] = {}
-        self._prefix = f"{self.identity}."
-        self._number = 1
-        self._order = 0
-        self._places: dict[str, Places] = {}
+        self.prefix = f"{self.identity}."
+        self.number = 1
         strategy = self.options.queue_order_strategy
         #: The order of the queues, unless they take turns.
         self._cycle = None if strategy == "round_robin" else cycle_by_name(strategy)()
-        self.broadcasts: Broadcasts = self._broadcasts(self)
+        self.broadcasts: Broadcasts = parts.broadcasts(self)
         self.pulls = Pulls(self)
-        self.waiter: Waiter = self._waiter(self, self.broadcasts)
+        self.waiter: Waiter = parts.waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
-        self.sweep = Sweep(self)
+        self.sweep: Sweep = parts.sweep(self)
+        self.ahead = Ahead(self)
         self._pid = getpid()
 
     def _address(self, client: Any) -> Address:
@@ -154,6 +148,7 @@ class Transport(Looping):
         if self._loop is not None:
             self.unregister_from_event_loop(self, self._loop)
         self.keeper.stop()
+        self.ahead.forget()
         self.held.clear()
         for channel in list(self.channels):
             channel.closed = True
@@ -175,32 +170,6 @@ class Transport(Looping):
         """This connection's consumers."""
         return self._subscriptions
 
-    # -- leases --------------------------------------------------------------------------------------------
-
-    def renew(self) -> None:
-        """Extend everything this connection holds; what the server has forgotten is declared again."""
-        with self.lock:
-            held = list(self.held)
-            lost = self.store.renew(held, self.options.lease) if held else ()
-            self.directory.keep_alive()
-        for tag in lost:
-            if self.held.pop(tag, 0) is None:
-                logger.warning(
-                    "The lease of message %s ended before it was renewed: it may be delivered twice", tag
-                )
-
-    def show_life(self) -> None:
-        """Tell others that this connection still owns its exclusive queues."""
-        if self.directory.owns_queues:
-            with self.lock:
-                self.directory.show_life()
-
-    def let_lapse(self, message: dict[str, Any]) -> None:
-        """Renew the lease of a message no longer: unless it is settled now, it comes back by itself."""
-        lease = message.get(LEASE)
-        if lease is not None:
-            self.held.pop(lease.tag, None)
-
     # -- messages to consumers -----------------------------------------------------------------------------
 
     def decode(self, payload: bytes | str) -> dict[str, Any]:
@@ -219,6 +188,13 @@ class Transport(Looping):
         with self.lock:
             super().unsubscribe(subscription)
             self._consumers_changed()
+            if self.ahead.leave(subscription):
+                self.wake()
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether the queues do; else it has to be seen for each message which one comes next."""
+        return self._cycle is None
 
     def _consumers_changed(self) -> None:
         if self._cycle is not None:
@@ -243,7 +219,10 @@ class Transport(Looping):
         heard = self.broadcasts.look()
         self.idle = True  # until something is found, or another thread calls wake()
         everybody: list[tuple[Subscription, int]] = []
-        found = False
+        found = self.ahead.collect()
+        if found:
+            self.idle = False
+            return True
         for channel, consumers in self._by_channel().items():
             wanting = [(each, room) for each in consumers if (room := channel.room(each)) > 0]
             if wanting and channel.qos.limit:
@@ -269,23 +248,28 @@ class Transport(Looping):
         return [*known[turn:], *known[:turn]]
 
     def _claim(self, wanting: list[tuple[Subscription, int]], limit: int = MOST) -> bool:
-        rooms: dict[str, int] = {}
-        for subscription, room in wanting:
-            rooms[subscription.queue] = rooms.get(subscription.queue, 0) + room
+        rooms = rooms_of(wanting)
         if self._cycle is not None:
             limit = 1  # the next one is of the first queue that has any by then
         found = self.take_from(list(rooms.items()), limit)
-        for messages, queue in zip(found, rooms, strict=True):
+        return self.hand_out(dict(zip(rooms, found, strict=True)), wanting)
+
+    def hand_out(
+        self, found: dict[str, list[dict[str, Any]] | None], wanting: list[tuple[Subscription, int]]
+    ) -> bool:
+        """Messages by queue (None: it is gone) to the consumers that they were claimed for; whether there are any."""
+        for queue, messages in found.items():
             takers = [(taker, room) for taker, room in wanting if taker.queue == queue]
             if messages is None:
                 for taker, _ in takers:
                     taker.cancelled = True
             elif messages:
                 share_out(messages, takers)
+                self.ahead.note(messages, takers)
                 for taker, _ in takers:
                     if taker not in self._subscriptions:  # cancelled meanwhile by another thread
                         taker.channel._unfetch(taker)
-        return any(messages is None or messages for messages in found)
+        return any(messages is None or messages for messages in found.values())
 
     def take_from(
         self, wants: Sequence[tuple[str, int]], limit: int = MOST
@@ -298,9 +282,7 @@ class Transport(Looping):
         try:
             self._take_from(wants, limit, found)
         except BaseException:
-            for messages in found.values():
-                for message in messages or ():
-                    self.let_lapse(message)
+            self.lapse(found)
             raise
         return list(found.values())
 
@@ -311,33 +293,19 @@ class Transport(Looping):
         found: dict[str, list[dict[str, Any]] | None],
     ) -> None:
         for _ in range(TRIES):
-            sources = tuple(self._source(queue) for queue, _ in wants)
+            sources = tuple(self.source(queue) for queue, _ in wants)
             with self.lock:
                 self.pulls.precede(wants)
-                first = self._number
+                first = self.number
                 # A claim that fails may have been carried out: a tag must never stand for two messages.
-                self._number += MOST
+                self.number += MOST
                 claimed = self.store.claim(
-                    sources, [room for _, room in wants], self._prefix, first, limit=limit
+                    sources, [room for _, room in wants], self.prefix, first, limit=limit
                 )
-                self._number = claimed.next
-            declared = {queue: bool(self.directory.declared(queue)) for queue, _ in wants}
-            taken: list[Leased | Unreadable] = [*claimed.messages, *claimed.unreadable]
-            for leased in taken:
-                queue, tag = leased.queue, leased.tag
-                self.held[tag] = None
-                message = envelope_of(leased)
-                self._order += 1
-                message[LEASE] = Lease(tag, leased.level, self._order, declared[queue])
-                found[queue].append(message)  # type: ignore[union-attr]
-            if claimed.unreadable:
-                for messages in found.values():
-                    (messages or []).sort(key=lambda message: message[LEASE].tag)
-            if claimed.messages or claimed.unreadable:
-                self.keeper.start()
-            for queue in claimed.promoted:
-                self.channels[0]._returned(queue)
-            if not taken and not claimed.stale and self.pulls.again():
+                self.number = claimed.next
+            self.enter(claimed, found)
+            nothing = not (claimed.messages or claimed.unreadable or claimed.stale)
+            if nothing and self.pulls.again():
                 continue
             if not claimed.stale:
                 break
@@ -348,17 +316,12 @@ class Transport(Looping):
             if not wants or limit <= 0:
                 break
 
-    def _source(self, queue: str) -> Source:
+    def source(self, queue: str) -> Source:
+        """What a claim says of a queue."""
         spec = self.state.queues.get(queue)
         rules = spec.policy if spec is not None else PLAIN
         counted = rules.max_length_bytes is not None
         return Source(queue, self.directory.declared(queue), rules.max_priority, counted)
-
-    def places(self, queue: str) -> Places:
-        """Which of the queue's messages were given back last."""
-        if len(self._places) >= MOST:
-            self._places.clear()
-        return self._places.setdefault(queue, Places())
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until a message, a broadcast or :meth:`wake` comes; see :mod:`.waiting`."""
@@ -394,16 +357,3 @@ class Transport(Looping):
     def is_inherited(self) -> bool:
         """Whether this process is a child of the one that made the connection: what it holds is the parent's."""
         return getpid() != self._pid
-
-
-def share_out(messages: list[dict[str, Any]], takers: list[tuple[Subscription, int]]) -> None:
-    """Give messages, oldest first, to the consumers of one queue in turn, as far as each has room."""
-    shares: list[list[dict[str, Any]]] = [[] for _ in takers]
-    turn = 0
-    for message in messages:
-        while len(shares[turn]) >= takers[turn][1]:
-            turn = (turn + 1) % len(takers)
-        shares[turn].append(message)
-        turn = (turn + 1) % len(takers)
-    for (taker, _), share in zip(takers, shares, strict=True):
-        taker.fetched.extend(reversed(share))

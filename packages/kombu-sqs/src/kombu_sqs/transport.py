@@ -154,6 +154,14 @@ class Transport(virtual.Transport):
                 ready = self.session.pump.prime(subscription.queue, limit) or ready
         return ready
 
+    def drain_events(self, connection: Any, timeout: float | None = None, **kwargs: Any) -> None:
+        """Deliver one message; an event loop that has this connection delivers the rest."""
+        try:
+            super().drain_events(connection, timeout, **kwargs)
+        finally:
+            if self._evented and self._ready():
+                self.wake()
+
     def wait(self, timeout: float | None) -> None:
         """Sleep until a message comes, or another thread calls :meth:`wake`."""
         if self.session.clients.closing.is_set():

@@ -43,7 +43,9 @@ def test_persistent_results_survive_a_restart_and_waits_go_on(victim: RabbitMQ) 
         assert place.backend().get_state(lost) == "PENDING"
 
 
-def test_tasks_are_answered_by_a_worker_that_has_lived_through_a_restart(victim: RabbitMQ, notes: Any) -> None:
+def test_tasks_are_answered_by_a_worker_that_has_lived_through_a_restart(
+    victim: RabbitMQ, notes: Any
+) -> None:
     site = Site("amqp", victim.url, "amqp://", control_queue_exclusive=False)
     try:
         with site.worker() as worker:

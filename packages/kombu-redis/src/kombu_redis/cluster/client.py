@@ -262,6 +262,12 @@ class Shard:
         return self.cluster.lock
 
     @property
+    def address(self) -> Any:
+        """Of the node that serves it, as far as is known."""
+        client = self._known()
+        return self.cluster.address if client is None else client.address
+
+    @property
     def connected(self) -> bool:
         """Whether there is a connection to who serves it, as far as is known."""
         client = self._known()
@@ -271,7 +277,7 @@ class Shard:
     def connects(self) -> object:
         """Something else after each connecting, and after the slot has moved."""
         client = self._known()
-        return client and (client.address, client.connects)
+        return client and (client.address.host, client.address.port, client.connects)
 
     def _known(self) -> Client | None:
         nodes = self.cluster.nodes

@@ -58,10 +58,12 @@ class Listener:
 
     def listen(self, channels: Iterable[str]) -> None:
         """Subscribe to these as well, as far as their nodes can be reached; :meth:`look` sees to the others later."""
-        for channel in channels:
-            self._channels.setdefault(channel, None)
-        if self._missing():
+        fresh = [channel for channel in channels if channel not in self._channels]
+        self._channels.update(dict.fromkeys(fresh))
+        if fresh:
             self._subscribe()
+        else:
+            self.look()
 
     def ignore(self, channels: Iterable[str]) -> None:
         """Subscribe to these no longer."""
@@ -160,7 +162,9 @@ class Listener:
         for client in self.clients():
             silent = now - self._heard.get(client, now)
             try:
-                if client in self._pinged and silent > 2 * self._patience and not client.readable(0):
+                if now >= client.ask_at and client.outdated():
+                    self._log_in_again(client)
+                elif client in self._pinged and silent > 2 * self._patience and not client.readable(0):
                     self._lost(client, errors.NoReply(f"{client.address} did not answer a PING in time"))
                 elif client not in self._pinged and silent > self._patience:
                     client.write(pack("PING"), 0)
@@ -168,6 +172,15 @@ class Listener:
             except _TROUBLE as exc:
                 self._lost(client, exc)
         self.look()
+
+    def _log_in_again(self, client: Client) -> None:
+        """New credentials: a connection that is subscribed takes no AUTH (RESP 2), so another one takes over.
+
+        What is published in between is not heard.
+        """
+        self.read(client.fileno())
+        client.close()
+        self._again_at = 0.0
 
     # -- letting go ----------------------------------------------------------------------------------------
 

@@ -39,6 +39,8 @@ class ClusterMoves:
         self._shards: list[ShardStore | None] = [None] * SHARDS
         #: The server knows channels of a slot.
         self._sharded = True
+        #: Why some messages were not renewed, to be raised when all else is done.
+        self.not_renewed: Exception | None = None
 
     def shard(self, number: int) -> ShardStore:
         """The messages of one shard."""
@@ -88,7 +90,10 @@ class ClusterMoves:
     # -- holding -------------------------------------------------------------------------------------------
 
     def renew(self, tags: Sequence[str], lease: float | None = None) -> list[str]:
-        """Hold the messages for ``lease`` seconds from now on; the tags that are lost."""
+        """Hold the messages for ``lease`` seconds from now on; the tags that are lost.
+
+        A shard that cannot be reached does not keep the others from it; see :attr:`not_renewed`.
+        """
         shards: dict[int, list[str]] = {}
         for tag in tags:
             shards.setdefault(shard_of_tag(tag), []).append(tag)
@@ -97,14 +102,11 @@ class ClusterMoves:
             for number, some in shards.items()
         ]
         lost: list[str] = []
-        trouble: Exception | None = None
         for some, reply in zip(shards.values(), self.scatter(calls), strict=True):
             if isinstance(reply, Exception):
-                trouble = reply
+                self.not_renewed = reply
             else:
                 lost += [some[at] for at in reply]
-        if trouble is not None:
-            raise trouble
         return lost
 
     # -- moving --------------------------------------------------------------------------------------------

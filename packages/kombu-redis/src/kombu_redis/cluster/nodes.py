@@ -105,7 +105,11 @@ class Nodes:
         for client in self._clients.values():
             if client.connected:
                 return client
-        return self.client(next(node for node in self._masters if node is not None))
+        for node in self._masters:
+            if node is not None:
+                return self.client(node)
+        self.stale = True
+        raise errors.ClusterDown(f"CLUSTERDOWN no node of {self._address} serves anything")
 
     # -- what is known
 

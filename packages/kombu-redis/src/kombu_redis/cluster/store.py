@@ -6,6 +6,7 @@ a step of its own; :mod:`.moving` says how one leaves its shard for another.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from kombu.log import get_logger
@@ -38,6 +39,9 @@ TROUBLE = (errors.ConnectionLost, errors.NoReply, errors.Unavailable)
 
 class ClusterStore(ClusterMoves):
     """As :class:`kombu_redis.store.Store`."""
+
+    #: Since when some shard that is claimed from could not be reached, by the monotonic clock.
+    _down_since: float | None = None
 
     # -- into the lists ------------------------------------------------------------------------------------
 
@@ -80,11 +84,21 @@ class ClusterStore(ClusterMoves):
             leases.append(part.store.new_prefix() if part.outlet.limited else "")
             calls.append((part.store, part.outlet.pack(some, times, leases[-1])))
         found = []
-        for part, lease, reply in zip(outlet.parts, leases, self.scatter(calls), strict=True):
+        for part, lease, reply in zip(outlet.parts, leases, self._publish(calls), strict=True):
             if isinstance(reply, Exception):
                 raise reply
             found.append((part, part.store.pushed(part.outlet, lease, reply)))
         return _together(found)
+
+    def _publish(self, calls: Sequence[tuple[ShardStore, bytes]]) -> list[Any]:
+        """As :meth:`scatter`; returns when as many replicas have it as the option ``wait_replicas`` says."""
+        with self._client.lock:
+            replies = self.scatter(calls)
+            if self._options.wait_replicas:
+                nodes = {store.line.connects: store for store, _ in calls}
+                for store in nodes.values():
+                    store.await_copies()
+        return replies
 
     def push_many(
         self, batch: Iterable[tuple[ClusterOutlet, Sequence[bytes], Sequence[float | None] | None]]
@@ -102,7 +116,7 @@ class ClusterStore(ClusterMoves):
                 calls.append((part.store, part.outlet.pack(payloads, stamps)))
                 waiting.append((len(done), part))
             done.append(failed if isinstance(failed, Exception) else Pushed(stale=failed))
-        for (at, part), reply in zip(waiting, self.scatter(calls), strict=True):
+        for (at, part), reply in zip(waiting, self._publish(calls), strict=True):
             done[at] = reply if isinstance(reply, Exception) else part.store.pushed(part.outlet, "", reply)
         for result in done:
             if isinstance(result, (errors.ConnectionLost, errors.NoReply)):
@@ -184,9 +198,23 @@ class ClusterStore(ClusterMoves):
                 trouble = reply
             else:
                 found.append(store.claimed(reply, claim, first))
-        if trouble is not None and not any(claimed.messages or claimed.unreadable for claimed in found):
+        joined = _joined(found, first)
+        self._note_trouble(trouble, bool(joined.messages or joined.unreadable))
+        return joined
+
+    def _note_trouble(self, trouble: Exception | None, found: bool) -> None:
+        """Of several queues those that can be reached are read, while a replica takes over for the others."""
+        now = monotonic()
+        if trouble is None:
+            self._down_since = None
+            return
+        if self._down_since is None:
+            self._down_since = now
+            logger.warning("Nothing comes from a part of the queues, the others are read: %s", trouble)
+        patient = now - self._down_since <= self._options.socket_timeout
+        if not found and not (patient and isinstance(trouble, TROUBLE)):
+            self._down_since = None
             raise trouble
-        return _joined(found, first)
 
     def expire(
         self, queue: str, max_priority: int | None = None, limit: int = 100, look_again: float = 5.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kombu_redis.looping import Parts
 from kombu_redis.transport import Transport
 from kombu_redis.waiting import LOOK_AGAIN
 
@@ -14,6 +15,7 @@ from .directory import ClusterDirectory
 from .fanout import ClusterBroadcasts
 from .keys import ClusterKeys
 from .store import ClusterStore
+from .sweep import ClusterSweep
 from .waiting import ClusterWaiter
 
 if TYPE_CHECKING:
@@ -26,14 +28,11 @@ class ClusterTransport(Transport):
     """A connection to a cluster: at most three sockets to each of its masters, made when they are needed."""
 
     Channel = ClusterChannel
-    _keys = ClusterKeys
-    _store = ClusterStore
-    _directory = ClusterDirectory
-    _broadcasts = ClusterBroadcasts
-    _waiter = ClusterWaiter
+    parts = Parts(ClusterKeys, ClusterStore, ClusterDirectory, ClusterBroadcasts, ClusterWaiter, ClusterSweep)
 
     address: ClusterAddress
     server: Any
+    store: Any
     waiter: ClusterWaiter
 
     _looking: Any = None
@@ -44,8 +43,6 @@ class ClusterTransport(Transport):
                 "fanout is 'stream', which a Redis Cluster cannot have: the stream and the queues that read it are in"
                 " different slots; 'queue' keeps broadcasts as well"
             )
-        if self.options.wait_replicas:
-            raise ValueError("wait_replicas is not for a Redis Cluster: its nodes have replicas of their own each")
         return ClusterAddress.from_client(client)
 
     def socket_name(self, use: str = "") -> str | None:
@@ -56,6 +53,13 @@ class ClusterTransport(Transport):
     def open_client(self, use: str = "") -> Any:
         """Sockets to the masters, not connected yet."""
         return ClusterClient(self.address, self.options, self.socket_name(use))
+
+    def renew(self) -> None:
+        """Extend everything this connection holds; what cannot be reached must not keep the rest from that."""
+        self.store.not_renewed = None
+        super().renew()
+        if self.store.not_renewed is not None:
+            raise self.store.not_renewed
 
     def fetch(self) -> bool:
         """As on a single server; who has something to do does not wait for messages any more."""

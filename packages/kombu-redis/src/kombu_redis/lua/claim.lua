@@ -69,23 +69,24 @@ for turn = 0, queues - 1 do
     stale[#stale + 1] = queue - 1
   else
     local levels = {unpack(KEYS, at + 6, at + 5 + count)}
-    if promote(KEYS[at + 3], name, levels, counts, KEYS[at + 4]) then
+    if redis.call('EXISTS', KEYS[at + 3]) == 1 and promote(KEYS[at + 3], name, levels, counts, KEYS[at + 4]) then
       promoted[#promoted + 1] = queue - 1
     end
+    local left = redis.call('EXISTS', unpack(levels)) -- levels that have messages
     local limit = math.min(room, tonumber(ARGV[tail + 3 + queue]))
-    if limit > 1 then limit = math.min(limit, share(KEYS[at + 5], levels)) end
+    if limit > 1 and left > 0 then limit = math.min(limit, share(KEYS[at + 5], levels)) end
     for level, list in ipairs(levels) do
-      if limit <= 0 then break end
-      local found = oldest(list, limit)
-      if #found > 0 then
-        lease(KEYS[at], KEYS[at + 1], score, name, prefix, number, found, out)
-        redis.call('LTRIM', list, 0, -#found - 1)
+      if limit <= 0 or left == 0 then break end
+      local found = redis.call('RPOP', list, limit)
+      if found then
+        if #found < limit then left = left - 1 end
+        lease(KEYS[at], KEYS[at + 1], score, name, prefix, number, found, out, list)
         if counts then add_bytes(KEYS[at + 4], -#found, -body_sizes(found)) end
         runs[#runs + 1] = '[' .. queue - 1 .. ',' .. level - 1 .. ',' .. #found .. ']'
         number, limit, room = number + #found, limit - #found, room - #found
       end
     end
-    if redis.call('EXISTS', unpack(levels)) > 0 then wake(KEYS[at + 2]) end
+    if left > 0 and redis.call('EXISTS', unpack(levels)) > 0 then wake(KEYS[at + 2]) end
   end
 end
 

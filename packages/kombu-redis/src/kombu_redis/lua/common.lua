@@ -45,8 +45,8 @@ local function payload_of(value, queue)
 end
 
 -- Enter payloads (oldest first) into `unacked` and its index under the tags prefix .. first and following ones.
--- The payloads are appended to `out`, for the reply.
-local function lease(unacked, index, score, queue, prefix, first, payloads, out)
+-- The payloads are appended to `out`, for the reply. Those that were popped off `list` go back there if that fails.
+local function lease(unacked, index, score, queue, prefix, first, payloads, out, list)
   local values, scores = {}, {}
   local tail = origin(queue)
   for at, payload in ipairs(payloads) do
@@ -55,18 +55,12 @@ local function lease(unacked, index, score, queue, prefix, first, payloads, out)
     scores[2 * at - 1], scores[2 * at] = score, tag
     out[#out + 1] = payload
   end
-  redis.call('HSET', unacked, unpack(values))
-  redis.call('ZADD', index, unpack(scores))
-end
-
--- The last `limit` elements of a list, which are its oldest, oldest first.
-local function oldest(list, limit)
-  local found = redis.call('LRANGE', list, -limit, -1)
-  local count = #found
-  for at = 1, count / 2 do
-    found[at], found[count + 1 - at] = found[count + 1 - at], found[at]
+  local done = redis.pcall('HSET', unacked, unpack(values))
+  if type(done) == 'number' then done = redis.pcall('ZADD', index, unpack(scores)) end
+  if type(done) ~= 'number' then
+    for at = list and #payloads or 0, 1, -1 do redis.call('RPUSH', list, payloads[at]) end
+    error(done.err)
   end
-  return found
 end
 
 -- Bytes of a message's body as it was published; of what cannot be read all its bytes.

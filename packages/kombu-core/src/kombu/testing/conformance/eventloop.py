@@ -46,6 +46,22 @@ class TestEventLoop:
             assert inboxes[0].payloads == ["1", "2"]
         hub.close()
 
+    def test_what_a_call_of_drain_events_leaves_is_delivered_by_the_loop(self, rig: Rig) -> None:
+        """As when a worker drains one event before its loop begins: that read may bring more than one message."""
+        rig.skip_without("asynchronous")
+        hub = import_module("kombu.asynchronous").Hub()
+        queue, publisher = rig.queue(), rig.connect().channel()
+        inbox = rig.consume(queue)
+        rig.connection.register_with_event_loop(hub)
+        for number in range(1, 11):
+            # Given: messages that wait
+            rig.send(queue, *"abc", channel=publisher)
+            # When: a call made by the loop drains one, Then: the loop delivers all
+            hub.call_soon(partial(rig.connection.drain_events, timeout=rig.patience))
+            run(hub, partial(self._has, [inbox], 3 * number), rig.patience)
+            assert inbox.payloads == list("abc" * number)
+        hub.close()
+
     @staticmethod
     def _consume(rig: Rig, queue: str, inboxes: list[Any]) -> None:
         inboxes.append(rig.consume(queue))
