@@ -21,8 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:A node named 'program' is alread
 
 @pytest.fixture
 def cluster(redis_cluster: Cluster) -> Iterator[Cluster]:
-    """The shared one, quick to replace a master; whole again after the test."""
-    redis_cluster.set_patience(IMPATIENT)
+    """The shared one; whole again after the test."""
     yield redis_cluster
     for node in redis_cluster.nodes:
         if not node.alive():
@@ -61,6 +60,7 @@ def test_masters_die_and_nothing_that_was_confirmed_is_lost(
 ) -> None:
     """Killed, and with ``--failovers`` 2 and more stopped for a while as well."""
     # Given: a publish counts when a replica has it
+    cluster.set_patience(IMPATIENT)
     with running(cluster.url, cluster.url, **options, wait_replicas=1) as load:
         for number in range(request.config.getoption("--failovers")):
             home = master_of(cluster, "work")

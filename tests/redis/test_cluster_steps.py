@@ -6,7 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -150,6 +150,31 @@ def test_a_publish_waits_while_its_slot_is_on_the_way(redis_cluster: Cluster, co
         done.result(20)
     assert bodies(connection, "one") == ["before", "meanwhile"]
     assert redis_cluster.refused("ASK") > 0
+    redis_cluster.move_slot(slot, home)
+
+
+def test_other_queues_go_on_while_a_slot_is_on_the_way(redis_cluster: Cluster, connection: Connection) -> None:
+    # Given: a consumer of two queues, one of which nobody can read for now
+    slot, home = slot_of_queue("one"), master_of(redis_cluster, "one")
+    to = next(node for node in redis_cluster.masters() if node is not home)
+    got: list[Any] = []
+    with connection.Consumer(QUEUES[:2], callbacks=[lambda body, _: got.append(body)], no_ack=True):
+        producer = connection.Producer()
+        producer.publish("waits", routing_key="one")
+        redis_cluster.begin_move(slot, home, to)
+        try:
+            # When
+            began = monotonic()
+            for number in range(3):
+                producer.publish(number, routing_key="two")
+                while number not in got:
+                    connection.drain_events(timeout=10)
+            # Then: no look has waited for the slot, which is as long as `socket_timeout`
+            assert monotonic() - began < 10
+        finally:
+            redis_cluster.end_move(slot, home, to)
+        while "waits" not in got:
+            connection.drain_events(timeout=10)
     redis_cluster.move_slot(slot, home)
 
 

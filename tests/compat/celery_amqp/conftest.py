@@ -5,11 +5,14 @@ What is in ``more/`` runs with ``--celery``, as Celery's own suite does.
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+
+from kombu.pools import connections, get_limit, set_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +32,19 @@ except ImportError:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Without ``--celery`` the tests that take long are not collected."""
     return True if collection_path.name == "more" and not config.getoption("--celery") else None
+
+
+@pytest.fixture(autouse=True)
+def _pools() -> Iterator[None]:
+    """Applications leave connections in pools of the process, and set the limit of all of them."""
+    from kombu_celery_amqp.backend import reading
+
+    before = get_limit()
+    yield
+    for pool in (*connections.values(), *reading.values()):
+        pool.force_close_all(close_pool=False)
+    set_limit(before, ignore_errors=True)
+    gc.collect()  # (a socket that was not closed is a failure here, and not in whatever test comes later)
 
 
 def broker_of(kind: str, request: pytest.FixtureRequest) -> str:

@@ -14,7 +14,7 @@ from tests.compat.celery_amqp.places import Place, meanwhile
 if TYPE_CHECKING:
     from tests.support.proxy import Proxy
 
-WAIT = 30
+WAIT = 60
 
 
 def test_all_who_wait_get_the_result_and_the_queue_is_gone(place: Place) -> None:

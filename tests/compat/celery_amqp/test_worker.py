@@ -12,7 +12,7 @@ from tests.compat.celery.notes import eventually
 if TYPE_CHECKING:
     from tests.compat.celery.sites import Site
 
-WAIT = 40
+WAIT = 90
 
 
 def test_results_failures_and_retries(site: Site) -> None:

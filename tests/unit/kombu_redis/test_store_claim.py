@@ -35,6 +35,26 @@ def test_a_claim_leases_the_oldest_and_leaves_the_rest(shop, redis_client):
     assert shop.claim() == ((), (), (), (), shop.next)
 
 
+@pytest.mark.parametrize("count", [2, 20, 21, 45, 1005])
+def test_a_claim_from_many_queues_finds_all_there_is(shop, redis_client, count):
+    # Given: messages in the first, the last and some others, one that is delayed and due, one queue that has changed
+    names = [f"queue{number}" for number in range(count)]
+    assert shop.claim(5, *names) == ((), (), (), (), shop.next)
+    some = {0, 1, 19, 20, count - 2, count - 1} & set(range(count))
+    for number in some:
+        shop.push(number, queue=names[number])
+    if count > 40:
+        redis_client.zadd("_kombu.delayed.queue30", {b"0" + shop.keys.sep.encode() + payload(30): 1})
+        redis_client.hset("_kombu.queues", "queue40", "another")
+        some |= {30}
+    # When
+    claimed = shop.claim(5, *names, begin=1)
+    # Then
+    assert {number_of(leased.message) for leased in claimed.messages} == some
+    assert claimed.stale == (["queue40"] if count > 40 else ())
+    assert claimed.promoted == (["queue30"] if count > 40 else ())
+
+
 def test_an_entry_of_the_lease_is_one_that_kombu_5_restores(shop, redis_client):
     # Given a lease of 30 s and a visibility timeout of an hour
     shop.push(1)

@@ -86,6 +86,7 @@ class Pulls:
         """There is something for these queues."""
         for queue in queues:
             self._quiet.pop(queue, None)
+            self._transport.lulls.over(queue)
 
     # -- pulling -----------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from .holding import Holding
 from .keeper import Keeper
 from .keys import Keys
 from .looping import Parts, share_out
+from .lulls import Lulls
 from .options import Options
 from .pulling import Pulls
 from .store import Source, Store
@@ -64,6 +65,8 @@ class Transport(Holding):
     driver_name = "redis"
     default_port = 6379
     supports_batch_publish = True
+    #: Whether what wakes a connection names the queue.
+    hears_of_queues = True
     connection_errors, channel_errors = get_redis_error_classes()
     #: There is always something that time may bring about: see :class:`.sweep.Sweep`.
     schedule = (Sweep,)
@@ -96,7 +99,9 @@ class Transport(Holding):
         self.server = self.open_client()
         self.lock = self.server.lock
         self.store: Store = parts.store(self.server, self.keys, self.options)
-        self.directory: Directory = parts.directory(self.server, self.keys, self.options, self.state, self.identity)
+        self.directory: Directory = parts.directory(
+            self.server, self.keys, self.options, self.state, self.identity
+        )
         self.directory.owner = self
         self.prefix = f"{self.identity}."
         self.number = 1
@@ -105,6 +110,7 @@ class Transport(Holding):
         self._cycle = None if strategy == "round_robin" else cycle_by_name(strategy)()
         self.broadcasts: Broadcasts = parts.broadcasts(self)
         self.pulls = Pulls(self)
+        self.lulls = Lulls()
         self.waiter: Waiter = parts.waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
         self.sweep: Sweep = parts.sweep(self)
@@ -181,6 +187,7 @@ class Transport(Holding):
         with self.lock:
             super().subscribe(subscription)
             self._consumers_changed()
+            self.lulls.over(subscription.queue)
         self.wake()
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -214,17 +221,28 @@ class Transport(Holding):
         self._subscriptions = sorted(known, key=lambda subscription: order[subscription.queue])
         self._turn = 0
 
+    def drain_events(self, connection: Any, timeout: float | None = None, **kwargs: Any) -> None:
+        """As on any virtual transport. Who does not wait at all (0 seconds) has all queues looked at."""
+        if timeout is not None and timeout <= 0:
+            self.lulls.clear()
+        super().drain_events(connection, timeout, **kwargs)
+
     def fetch(self) -> bool:
         """Claim messages for all consumers that have room, in one round trip; read broadcasts now and then."""
         heard = self.broadcasts.look()
         self.idle = True  # until something is found, or another thread calls wake()
+        self.lulls.begin(self.waiter.is_listening)
         everybody: list[tuple[Subscription, int]] = []
         found = self.ahead.collect()
         if found:
             self.idle = False
             return True
         for channel, consumers in self._by_channel().items():
-            wanting = [(each, room) for each in consumers if (room := channel.room(each)) > 0]
+            wanting = [
+                (each, room)
+                for each in consumers
+                if each.queue not in self.lulls and (room := channel.room(each)) > 0
+            ]
             if wanting and channel.qos.limit:
                 # (its consumers share the room, so it cannot be given to each before it is known who has messages)
                 found |= self._claim(wanting, wanting[0][1])
@@ -251,8 +269,10 @@ class Transport(Holding):
         rooms = rooms_of(wanting)
         if self._cycle is not None:
             limit = 1  # the next one is of the first queue that has any by then
-        found = self.take_from(list(rooms.items()), limit)
-        return self.hand_out(dict(zip(rooms, found, strict=True)), wanting)
+        found = dict(zip(rooms, self.take_from(list(rooms.items()), limit), strict=True))
+        if self.takes_turns and self.hears_of_queues:
+            self.lulls.note(found, limit)
+        return self.hand_out(found, wanting)
 
     def hand_out(
         self, found: dict[str, list[dict[str, Any]] | None], wanting: list[tuple[Subscription, int]]
@@ -342,8 +362,14 @@ class Transport(Holding):
 
     def _note(self, token: str | None) -> None:
         """A token was taken: when nobody here has room for that queue, somebody else gets it."""
-        if token is not None and token not in {self.keys.wake(queue) for queue in self._wanted()}:
+        self.lulls.heard()
+        if token is None:
+            return
+        queue = {self.keys.wake(queue): queue for queue in self._wanted()}.get(token)
+        if queue is None:
             self.store.pass_on(token)
+        else:
+            self.lulls.over(queue)
 
     # -- fork ------------------------------------------------------------------------------------------------
 

@@ -63,9 +63,14 @@ class Waiter:
             self._line = self._transport.open_client("wait")
         line = self._line
         line.connect()
-        line.write(pack("BRPOP", *wanted, self._private, LOOK_AGAIN), 0)
+        line.write(pack("BRPOP", *wanted, self._private, self._transport.lulls.left), 0)
         self._asked = wanted
         self._overdue = monotonic() + LOOK_AGAIN + self._transport.patience
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether the server knows that this connection waits."""
+        return bool(self._asked)
 
     @property
     def overdue(self) -> bool:

@@ -95,8 +95,12 @@ class ClusterClient:
                 raise reply
         return replies
 
-    def attempt(self, commands: Sequence[Sequence[Argument] | bytes]) -> list[Any]:
-        """As :meth:`pipeline`, with errors among the replies; also that a node is gone."""
+    def attempt(self, commands: Sequence[Sequence[Argument] | bytes], wait: bool = True) -> list[Any]:
+        """As :meth:`pipeline`, with errors among the replies; also that a node is gone.
+
+        Arguments:
+            wait: for a slot that is on its way to another node; else that is among the errors.
+        """
         packed = [command if isinstance(command, bytes) else pack(*command) for command in commands]
         slots = [slot_of_command(command) for command in packed]
         with self._alone():
@@ -113,7 +117,7 @@ class ClusterClient:
             for at, reply in enumerate(replies):
                 if isinstance(reply, AGAIN):
                     try:
-                        replies[at] = self.send(slots[at], packed[at])
+                        replies[at] = self.send(slots[at], packed[at], wait)
                     except (errors.Unavailable, errors.CommandError, *GONE) as exc:
                         replies[at] = exc
             return replies
@@ -146,9 +150,9 @@ class ClusterClient:
 
     # -- one command to where it belongs
 
-    def send(self, slot: int | None, packed: bytes) -> Any:
+    def send(self, slot: int | None, packed: bytes, wait: bool = True) -> Any:
         """The reply of the node that serves the slot."""
-        until = monotonic() + self._patience
+        until = monotonic() + (self._patience if wait else 0)
         with self._alone():
             for _ in range(REDIRECTIONS):
                 while True:
@@ -288,8 +292,8 @@ class Shard:
         with self.cluster.lock:
             self.cluster._reach(self.slot)
 
-    def request(self, packed: bytes) -> Any:
-        return self.cluster.send(self.slot, packed)
+    def request(self, packed: bytes, wait: bool = True) -> Any:
+        return self.cluster.send(self.slot, packed, wait)
 
     def call(self, *command: Argument) -> Any:
         return self.cluster.send(self.slot, pack(*command))

@@ -30,6 +30,7 @@ __all__ = ("ClusterDirectory",)
 class ClusterDirectory(Directory):
     """As on a single server, with what belongs to queues in their shards."""
 
+    client: Any
     keys: ClusterKeys
 
     #: Key of a shard's mark -> the mark as this connection met it first.
@@ -62,7 +63,7 @@ class ClusterDirectory(Directory):
 
     def _find_overdue(self, limit: int) -> list[bytes]:
         keys = [self.keys.shard(number).temporary for number in range(SHARDS)]
-        replies = self.client.attempt([self._overdue.pack([key], [limit]) for key in keys])
+        replies = self.client.attempt([self._overdue.pack([key], [limit]) for key in keys], wait=False)
         return [name for reply in replies if not isinstance(reply, Exception) for name in reply][:limit]
 
     def _delete_queue(self, name: str, only: tuple[bool, bool, bool]) -> Any:

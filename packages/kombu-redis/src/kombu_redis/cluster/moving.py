@@ -54,13 +54,17 @@ class ClusterMoves:
         """The shard of a queue."""
         return self.shard(shard_of(queue))
 
-    def scatter(self, calls: Sequence[tuple[ShardStore, bytes]]) -> list[Any]:
-        """The replies to calls in several shards, errors among them; acknowledgements that wait go along."""
+    def scatter(self, calls: Sequence[tuple[ShardStore, bytes]], wait: bool = True) -> list[Any]:
+        """The replies to calls in several shards, errors among them; acknowledgements that wait go along.
+
+        Arguments:
+            wait: see :meth:`.ClusterClient.attempt`.
+        """
         with self._client.lock:
             for store in {store.number: store for store, _ in calls}.values():
                 if store.is_busy:
                     store.send_acks_along()
-            return self._client.attempt([packed for _, packed in calls])
+            return self._client.attempt([packed for _, packed in calls], wait)
 
     # -- acknowledgements ----------------------------------------------------------------------------------
 

@@ -192,7 +192,7 @@ class ClusterStore(ClusterMoves):
             calls.append((store, claim, pack_claim(claim, rooms, first, left, 0)))
         trouble = None
         for (store, claim, _), reply in zip(
-            calls, self.scatter([(store, packed) for store, _, packed in calls]), strict=True
+            calls, self.scatter([(store, packed) for store, _, packed in calls], wait=False), strict=True
         ):
             if isinstance(reply, Exception):
                 trouble = reply
@@ -239,7 +239,7 @@ class ClusterStore(ClusterMoves):
     def reachable(self, calls: Sequence[tuple[ShardStore, bytes]]) -> list[Any]:
         """The replies of the shards that have one: a part that is down must not keep the others from working."""
         found = []
-        for reply in self.scatter(calls):
+        for reply in self.scatter(calls, wait=False):
             if isinstance(reply, TROUBLE):
                 logger.debug("A part of the cluster is left out: %s", reply)
             elif isinstance(reply, Exception):

@@ -30,6 +30,7 @@ class ClusterTransport(Transport):
     Channel = ClusterChannel
     parts = Parts(ClusterKeys, ClusterStore, ClusterDirectory, ClusterBroadcasts, ClusterWaiter, ClusterSweep)
 
+    hears_of_queues = False
     address: ClusterAddress
     server: Any
     store: Any

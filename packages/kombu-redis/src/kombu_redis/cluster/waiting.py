@@ -70,7 +70,7 @@ class ClusterWaiter(Waiter):
             if line.connects in self._knowing:
                 line.write(packed, 1)
             else:  # its server may have to learn the script first
-                line.request(packed)
+                line.request(packed, wait=False)
                 self._knowing.add(line.connects)
         except (errors.ConnectionLost, errors.NoReply, errors.Unavailable):
             return  # the next look for messages says so
