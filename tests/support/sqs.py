@@ -110,6 +110,11 @@ class Endpoint:
         """Make a queue; its URL."""
         return str(self.client().create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
 
+    def fill(self, queue_url: str, count: int) -> None:
+        """Send so many messages."""
+        for number in range(count):
+            self.client().send_message(QueueUrl=queue_url, MessageBody=str(number))
+
     def attributes(self, queue_url: str) -> dict[str, str]:
         """All attributes of a queue."""
         found: dict[str, str] = self.client().get_queue_attributes(
@@ -124,6 +129,21 @@ class Endpoint:
     def in_flight(self, queue_url: str) -> int:
         """Messages that somebody has received and not settled."""
         return int(self.attributes(queue_url)["ApproximateNumberOfMessagesNotVisible"])
+
+
+class Shelf(dict[str, bytes]):
+    """An offload store: bodies above the size limit are kept here."""
+
+    def put(self, body: bytes) -> str:
+        key = f"key-{len(self)}"
+        self[key] = body
+        return key
+
+    def get(self, key: str) -> bytes:  # type: ignore[override]
+        return self[key]
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
 
 
 def start_moto(directory: Path) -> Server:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Seconds that something may take to happen.
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def connect(url: str, **options: Any) -> Connection:

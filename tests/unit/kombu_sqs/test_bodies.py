@@ -10,6 +10,7 @@ import pytest
 
 from kombu import Queue
 from kombu_sqs import MessageTooLarge
+from tests.support.sqs import Shelf
 from tests.unit.kombu_sqs.helpers import Inbox, connect, until
 
 if TYPE_CHECKING:
@@ -111,21 +112,6 @@ def test_attributes_both_ways(sqs_endpoint: Endpoint, sqs_name: str) -> None:
         with pytest.raises(connection.channel_errors, match="10 at most"):
             attributes = {f"a{number}": "x" for number in range(11)}
             connection.Producer().publish("hello", routing_key=sqs_name, message_attributes=attributes)
-
-
-class Shelf(dict[str, bytes]):
-    """A store in this process."""
-
-    def put(self, body: bytes) -> str:
-        key = f"key-{len(self)}"
-        self[key] = body
-        return key
-
-    def get(self, key: str) -> bytes:  # type: ignore[override]
-        return self[key]
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
 
 
 class TestTooLarge:

@@ -39,7 +39,7 @@ Thread(target=hold, daemon=True).start()
 held.wait()
 child = os.fork()
 if child == 0:
-    signal.alarm(20)
+    signal.alarm(60)
     connection.Producer().publish("from the child", routing_key=name)
     with Connection(url) as another:
         another.Producer().publish("from another connection", routing_key=name)
@@ -53,7 +53,7 @@ assert status == 0, status
 def test_a_child_does_not_inherit_locks(sqs_endpoint: Endpoint, sqs_name: str) -> None:
     queue = sqs_endpoint.create(sqs_name)
     command = [sys.executable, "-c", FORKING, sqs_endpoint.url, sqs_name]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=120)
     assert sqs_endpoint.ready(queue) == 3
 
 

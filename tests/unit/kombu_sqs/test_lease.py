@@ -18,17 +18,12 @@ if TYPE_CHECKING:
     from pytest import LogCaptureFixture
 
 
-def fill(endpoint: Endpoint, queue: str, count: int) -> None:
-    for number in range(count):
-        endpoint.client().send_message(QueueUrl=queue, MessageBody=str(number))
-
-
 def test_visibility_is_extended_while_a_message_is_held(
     sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
 ) -> None:
     # Given: a lease of two seconds
     queue = sqs_endpoint.create(sqs_name)
-    fill(sqs_endpoint, queue, 3)
+    sqs_endpoint.fill(queue, 3)
     with connect(Endpoint(sqs_proxy.port).url, visibility_timeout=2) as connection:
         inbox = Inbox(connection, sqs_name)
         messages = inbox.receive(3)
@@ -47,7 +42,7 @@ def test_a_failed_extension_is_tried_again(
     sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str, caplog: LogCaptureFixture
 ) -> None:
     queue = sqs_endpoint.create(sqs_name)
-    fill(sqs_endpoint, queue, 1)
+    sqs_endpoint.fill(queue, 1)
     sqs_proxy.rule = lambda action, number: (
         refusal("InvalidAction", 400) if action == "ChangeMessageVisibilityBatch" and number == 1 else None
     )
@@ -62,7 +57,7 @@ def test_a_failed_extension_is_tried_again(
 
 def test_the_receive_count_is_the_delivery_count(sqs_endpoint: Endpoint, sqs_name: str) -> None:
     queue = sqs_endpoint.create(sqs_name)
-    fill(sqs_endpoint, queue, 1)
+    sqs_endpoint.fill(queue, 1)
     with connect(sqs_endpoint.url) as connection:
         inbox = Inbox(connection, sqs_name)
         for earlier in range(3):
@@ -78,7 +73,7 @@ def test_a_failed_delete_is_raised_by_ack(
 ) -> None:
     # Given
     queue = sqs_endpoint.create(sqs_name)
-    fill(sqs_endpoint, queue, 1)
+    sqs_endpoint.fill(queue, 1)
     with connect(Endpoint(sqs_proxy.port).url, max_attempts=2) as connection:
         inbox = Inbox(connection, sqs_name)
         message = inbox.receive(1)[0]
@@ -101,7 +96,7 @@ def test_what_was_not_deleted_for_a_consumer_without_acknowledgements_comes_agai
 ) -> None:
     # Given: it would be deleted when it is delivered
     queue = sqs_endpoint.create(sqs_name)
-    fill(sqs_endpoint, queue, 1)
+    sqs_endpoint.fill(queue, 1)
     sqs_proxy.rule = lambda action, number: (
         refusal("InternalFailure", 500) if action == "DeleteMessage" and number == 1 else None
     )
@@ -111,7 +106,7 @@ def test_what_was_not_deleted_for_a_consumer_without_acknowledgements_comes_agai
         connection.channel().basic_consume(sqs_name, no_ack=True, callback=seen.append)
         # When
         with pytest.raises(connection.connection_errors):
-            connection.drain_events(timeout=5)
+            connection.drain_events(timeout=30)
         # Then: its lease is not extended
         until(lambda: seen, "it comes again", connection)
     assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (0, 0)
@@ -119,7 +114,7 @@ def test_what_was_not_deleted_for_a_consumer_without_acknowledgements_comes_agai
 
 def test_a_lost_lease_is_seen_too(sqs_endpoint: Endpoint, sqs_name: str, caplog: LogCaptureFixture) -> None:
     queue = sqs_endpoint.create(sqs_name)
-    fill(sqs_endpoint, queue, 2)
+    sqs_endpoint.fill(queue, 2)
     with connect(sqs_endpoint.url) as connection:
         inbox = Inbox(connection, sqs_name)
         first, second = inbox.receive(2)
@@ -136,7 +131,7 @@ class TestBatchedDeletes:
     def test_ten_a_request(self, sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str) -> None:
         # Given
         queue = sqs_endpoint.create(sqs_name)
-        fill(sqs_endpoint, queue, 23)
+        sqs_endpoint.fill(queue, 23)
         with connect(Endpoint(sqs_proxy.port).url, batch_deletes=True, delete_delay=0.1) as connection:
             inbox = Inbox(connection, sqs_name, prefetch=0)
             # When
@@ -150,7 +145,7 @@ class TestBatchedDeletes:
 
     def test_closing_deletes_what_waits(self, sqs_endpoint: Endpoint, sqs_name: str) -> None:
         queue = sqs_endpoint.create(sqs_name)
-        fill(sqs_endpoint, queue, 3)
+        sqs_endpoint.fill(queue, 3)
         with connect(sqs_endpoint.url, batch_deletes=True, delete_delay=60) as connection:
             inbox = Inbox(connection, sqs_name)
             for message in inbox.receive(3)[:2]:
@@ -162,7 +157,7 @@ class TestBatchedDeletes:
     ) -> None:
         # Given: ten held, and one of them is taken away by somebody else's doing
         queue = sqs_endpoint.create(sqs_name)
-        fill(sqs_endpoint, queue, 10)
+        sqs_endpoint.fill(queue, 10)
         with connect(sqs_endpoint.url, batch_deletes=True) as connection:
             inbox = Inbox(connection, sqs_name)
             messages = inbox.receive(10)
@@ -195,7 +190,7 @@ class TestDeadLetters:
             dead = sqs_endpoint.client().get_queue_url(QueueName=f"{sqs_name}-dead")["QueueUrl"]
             assert '"maxReceiveCount": 2' in sqs_endpoint.attributes(url)["RedrivePolicy"].replace('"2"', "2")
             # When: a consumer dies with it, twice
-            fill(sqs_endpoint, url, 1)
+            sqs_endpoint.fill(url, 1)
             for _ in range(2):
                 got = sqs_endpoint.client().receive_message(QueueUrl=url, VisibilityTimeout=0)
                 assert len(got["Messages"]) == 1
@@ -226,7 +221,7 @@ class TestDeadLetters:
         arn = sqs_endpoint.attributes(dead)["QueueArn"]
         policy = f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 1}}'
         queue = sqs_endpoint.create(sqs_name, RedrivePolicy=policy)
-        fill(sqs_endpoint, queue, 1)
+        sqs_endpoint.fill(queue, 1)
         with connect(sqs_endpoint.url) as connection:
             inbox, grave = Inbox(connection, sqs_name), Inbox(connection, f"{sqs_name}-dead")
             # When
@@ -237,7 +232,7 @@ class TestDeadLetters:
 
     def test_without_one_it_is_deleted(self, sqs_endpoint: Endpoint, sqs_name: str) -> None:
         queue = sqs_endpoint.create(sqs_name)
-        fill(sqs_endpoint, queue, 1)
+        sqs_endpoint.fill(queue, 1)
         with connect(sqs_endpoint.url) as connection:
             Inbox(connection, sqs_name).receive(1)[0].reject()
             assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (0, 0)
@@ -248,7 +243,7 @@ def test_giving_back_after_the_lease_was_lost_is_no_error(
 ) -> None:
     caplog.set_level(logging.INFO)
     queue = sqs_endpoint.create(sqs_name)
-    fill(sqs_endpoint, queue, 1)
+    sqs_endpoint.fill(queue, 1)
     with connect(sqs_endpoint.url) as connection:
         inbox = Inbox(connection, sqs_name)
         message = inbox.receive(1)[0]

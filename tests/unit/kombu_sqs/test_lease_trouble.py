@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kombu.exceptions import AMQPError
-from tests.support.sqs import Endpoint
+from tests.support.sqs import Endpoint, Shelf
 from tests.support.sqs_proxy import HttpProxy, refusal
 from tests.unit.kombu_sqs.helpers import Inbox, connect, until
-from tests.unit.kombu_sqs.test_bodies import Shelf
-from tests.unit.kombu_sqs.test_lease import fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +30,7 @@ def test_a_message_that_was_got_is_held_too(
 ) -> None:
     # Given: a connection that consumes from nothing
     queue = sqs_endpoint.create(sqs_name)
-    fill(sqs_endpoint, queue, 1)
+    sqs_endpoint.fill(queue, 1)
     with connect(Endpoint(sqs_proxy.port).url, visibility_timeout=1) as connection:
         # When
         message = connection.default_channel.basic_get(sqs_name)
@@ -47,7 +45,7 @@ def test_an_entry_that_was_not_extended_is_tried_again(
     sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue = sqs_endpoint.create(sqs_name)
-    fill(sqs_endpoint, queue, 1)
+    sqs_endpoint.fill(queue, 1)
     sqs_proxy.rule = fail_entry("ChangeMessageVisibilityBatch")
     with connect(Endpoint(sqs_proxy.port).url, visibility_timeout=2) as connection:
         inbox = Inbox(connection, sqs_name)
@@ -61,7 +59,7 @@ def test_an_entry_that_did_not_go_back_is_tried_again(
     sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
 ) -> None:
     queue = sqs_endpoint.create(sqs_name)
-    fill(sqs_endpoint, queue, 1)
+    sqs_endpoint.fill(queue, 1)
     with connect(Endpoint(sqs_proxy.port).url) as connection:
         message = Inbox(connection, sqs_name).receive(1)[0]
         sqs_proxy.rule = fail_entry("ChangeMessageVisibilityBatch")
@@ -78,7 +76,7 @@ def test_a_slow_store_does_not_cost_leases(
     class Slow(Shelf):
         def delete(self, key: str) -> None:
             deleting.set()
-            go_on.wait(20)
+            go_on.wait(60)
             super().delete(key)
 
     queue = sqs_endpoint.create(sqs_name)
@@ -91,7 +89,7 @@ def test_a_slow_store_does_not_cost_leases(
         large, small = sorted(inbox.receive(2), key=lambda message: -len(message.payload))
         # When
         large.ack()
-        assert deleting.wait(10)
+        assert deleting.wait(30)
         before = sqs_proxy.count("ChangeMessageVisibilityBatch")
         # Then: the other one is extended meanwhile
         until(lambda: sqs_proxy.count("ChangeMessageVisibilityBatch") >= before + 2, "it is held", connection)
@@ -106,7 +104,7 @@ def test_what_is_held_for_long_is_held_as_long_as_sqs_allows(
 ) -> None:
     # Given: a message that is in hand for 12 hours less two minutes, by the clock of its lease
     queue = sqs_endpoint.create(sqs_name)
-    fill(sqs_endpoint, queue, 1)
+    sqs_endpoint.fill(queue, 1)
     with connect(Endpoint(sqs_proxy.port).url, visibility_timeout=1800) as connection:
         session = connection.transport.session
         inbox = Inbox(connection, sqs_name)
@@ -130,7 +128,7 @@ def test_a_purge_that_fails_gives_back_what_it_took(
     sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
 ) -> None:
     queue = sqs_endpoint.create(sqs_name)
-    fill(sqs_endpoint, queue, 5)
+    sqs_endpoint.fill(queue, 5)
     with connect(Endpoint(sqs_proxy.port).url, max_attempts=1) as connection:
         sqs_proxy.rule = lambda action, number: refusal() if action.startswith("DeleteMessage") else None
         with pytest.raises(AMQPError):

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kombu import Consumer, Exchange, Queue
-from tests.support.sqs import Endpoint
+from tests.support.sqs import Endpoint, Shelf
 from tests.unit.kombu_sqs.helpers import Inbox, connect, until
-from tests.unit.kombu_sqs.test_bodies import Shelf
 
 if TYPE_CHECKING:
     from tests.support.sqs_proxy import HttpProxy

@@ -6,10 +6,8 @@ message's size.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
+from typing import Any
 
 __all__ = ("from_aws", "size_of", "to_aws")
 
@@ -22,6 +20,8 @@ def to_aws(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: there are too many, or a value has no type at SQS.
     """
+    if not isinstance(attributes, Mapping):
+        raise ValueError(f"message_attributes: {attributes!r} is not a dictionary of names and values")
     if len(attributes) > LIMIT:
         raise ValueError(f"{len(attributes)} message attributes: SQS takes {LIMIT} at most")
     return {name: _typed(name, value) for name, value in attributes.items()}

@@ -18,6 +18,7 @@ from kombu.utils.deadline import remaining
 from .backoff import pause_after
 from .credentials import Sessions, assumed_role
 from .errors import RAISED, is_credential_trouble, is_transient, translate
+from .naming import region_in_host
 
 if TYPE_CHECKING:
     from .options import Access, Options
@@ -179,16 +180,18 @@ class Clients:
                 "aws_secret_access_key": holder.secret_access_key,
                 "aws_session_token": holder.session_token,
             }
-        endpoint = getattr(options, f"{service}_endpoint_url", None) or options.endpoint_url
+        endpoint = getattr(options, f"{service}_endpoint_url", None)
+        if endpoint is None and (service == "sqs" or not region_in_host(options.endpoint_url)):
+            endpoint = options.endpoint_url  # (one of AWS's own is for SQS alone)
         return session.client(
             service,
             region_name=self._region(access) or session.region_name or DEFAULT_REGION,
             endpoint_url=endpoint,
-            config=self._config(patience),
+            config=self._config(patience, paths=service == "s3" and endpoint is not None),
             **credentials,
         )
 
-    def _config(self, patience: float | None) -> Config:
+    def _config(self, patience: float | None, paths: bool) -> Config:
         connect_timeout = self._connect_timeout
         if patience is not None:
             connect_timeout = min(connect_timeout, patience)
@@ -202,6 +205,6 @@ class Clients:
             "parameter_validation": False,
             # One string, where botocore would put a longer one together for every request.
             "user_agent": USER_AGENT,
-            "s3": {"addressing_style": "path"} if self.options.s3_endpoint_url else None,
+            "s3": {"addressing_style": "path"} if paths else None,
         }
         return Config(**{**settings, **self.options.client_config})

@@ -50,7 +50,7 @@ class HistoricNames:
 
     @property
     def region(self) -> str:
-        return self._session.options.region or self.default_region
+        return str(self._session.clients.get("sqs").meta.region_name)
 
     @property
     def queue_name_prefix(self) -> str:

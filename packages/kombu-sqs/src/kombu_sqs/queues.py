@@ -11,7 +11,6 @@ from kombu.exceptions import AMQPError, NotFound
 from kombu.log import get_logger
 from kombu.utils.deadline import remaining
 
-from .clients import DEFAULT_REGION
 from .errors import UndefinedQueueException, is_missing_queue, was_deleted_recently
 from .naming import is_fifo
 
@@ -236,8 +235,8 @@ class Queues:
         """The queue's ARN; a predefined one's is read off its URL."""
         if target.predefined is not None:
             account, _, name = urlsplit(target.url).path.strip("/").partition("/")
-            region = target.predefined.region or self._options.region or DEFAULT_REGION
-            return f"arn:aws:sqs:{region}:{account}:{name}"
+            place = self._clients.get("sqs", target.access).meta
+            return f"arn:{place.partition}:sqs:{place.region_name}:{account}:{name}"
         return self.attributes(target, "QueueArn")["QueueArn"]
 
     def exists_at_aws(self, made: str) -> bool:

@@ -109,7 +109,7 @@ class Sender:
         if target.fifo:
             request["MessageGroupId"] = str(properties.get("MessageGroupId") or "default")
             request["MessageDeduplicationId"] = str(properties.get("MessageDeduplicationId") or uuid4())
-            if delay:
+            if delay or properties.get("DelaySeconds"):
                 text = f"queue {target.name!r} is FIFO: SQS delays such queues as a whole, not a message"
                 raise PreconditionFailed(text, (60, 40), "Basic.publish")
         else:
@@ -203,9 +203,12 @@ class Sender:
                 self._queues.pause(failures)
 
 
-def _checked_delay(delay: float) -> int:
-    seconds = -int(-delay // 1)
+def _checked_delay(delay: Any) -> int:
+    try:
+        seconds = -int(-float(delay) // 1)
+    except (TypeError, ValueError, OverflowError):
+        seconds = -1
     if not 0 <= seconds <= LONGEST_DELAY:
-        text = f"a delay of {delay:g} s: SQS takes 0 to {LONGEST_DELAY} s (DelaySeconds)"
+        text = f"a delay of {delay!r} s: SQS takes 0 to {LONGEST_DELAY} s (DelaySeconds)"
         raise PreconditionFailed(text, (60, 40), "Basic.publish")
     return seconds

@@ -68,6 +68,8 @@ class Transport(virtual.Transport):
         self.lock = self.session.broker.lock
         self.polling_interval = options.idle_pause
         self._evented = False
+        #: The event loop, and the descriptor it watches.
+        self._watched: tuple[Any, int] | None = None
         #: Queues that cannot be deleted any more are left.
         self.closing = False
         if options.supports_fanout:
@@ -110,6 +112,7 @@ class Transport(virtual.Transport):
         """Close all channels: what is done with is deleted, all else goes back to its queue."""
         _open.discard(self)
         self.closing = True
+        self.unregister_from_event_loop(connection, None)
         self.session.begin_stop()
         try:
             super().close_connection(connection)
@@ -191,15 +194,19 @@ class Transport(virtual.Transport):
     # -- in an event loop ----------------------------------------------------------------------------------
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        """Let the loop watch the descriptor of the fetching threads."""
-        loop.add_reader(self.session.pump.fileno(), self.on_readable, connection, loop)
+        """Let the loop watch the descriptor of the fetching threads, until the connection closes."""
+        self._watched = loop, self.session.pump.fileno()
+        loop.add_reader(self._watched[1], self.on_readable, connection, loop)
         self._evented = self.sleeping = True
         self.wake()
 
     def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:
-        """Take it out again."""
+        """Take it out again; nothing happens when it is not there."""
         self._evented = self.sleeping = False
-        loop.remove_reader(self.session.pump.fileno())
+        if self._watched is not None:
+            watcher, descriptor = self._watched
+            self._watched = None
+            watcher.remove_reader(descriptor)
 
     def _make_reader(self, connection: Any) -> Callable[[Any], None]:
         def read(loop: Any) -> None:

@@ -137,6 +137,31 @@ def test_errors_are_counted_until_one_fetch_is_good(backend: Backend, pump: Pump
     assert backend.failures[:2] == [1, 2]
 
 
+def test_a_mistake_in_what_is_called_is_not_the_end(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given
+    monkeypatch.setattr("kombu.transport.virtual.crew.AFTER_A_MISTAKE", 0.01)
+    mistakes = [RuntimeError("a mistake")]
+
+    def pause(source: str, failures: int, error: Exception | None) -> float:
+        if mistakes:
+            raise mistakes.pop()
+        return 0.01
+
+    pump = Pump(backend.fetch, backend.give_back, pause, "test")
+    # When
+    pump.prime("a", 1)
+    while mistakes:
+        pump.wait(0.01)
+    # Then
+    backend.messages.put(1)
+    assert pump.wait(5)
+    assert pump.take("a", 1) == 1
+    assert "goes on" in caplog.text
+    pump.close(5)
+
+
 def test_stopping_gives_back_what_nobody_took(backend: Backend, pump: Pump[int]) -> None:
     pump.take("a", 5)
     backend.messages.put(1)

@@ -10,6 +10,8 @@ from threading import Condition, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from kombu.log import get_logger
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -17,6 +19,10 @@ __all__ = ("Crew", "Source")
 
 T = TypeVar("T")
 
+logger = get_logger(__name__)
+
+#: Seconds until the next try after an error that nobody expected.
+AFTER_A_MISTAKE = 1.0
 #: Seconds without work after which a thread ends.
 LINGER = 10.0
 
@@ -105,8 +111,13 @@ class Crew(Generic[T]):
         with self._lock:
             self._idle -= 1
         while (source := self._next()) is not None:
-            pause = self._serve(source)
+            try:
+                pause = self._serve(source)
+            except Exception:  # a mistake, which must not be the end of fetching
+                logger.exception("Fetching from %r failed unexpectedly; it goes on", source.name)
+                pause = AFTER_A_MISTAKE
             with self._lock:
+                source.fetching = False
                 self._put_back(source, pause)
 
     def _put_back(self, source: Source[T], pause: float) -> None:
