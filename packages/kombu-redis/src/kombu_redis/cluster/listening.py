@@ -189,10 +189,9 @@ class Listener:
         return [client for client in self._nodes.clients() if client.connected]
 
     def close(self) -> None:
-        """Close the sockets; what was listened to is forgotten."""
+        """Close the sockets, for good."""
         self._channels.clear()
-        for client in self._nodes.clients():
-            client.close()
+        self._nodes.end()
 
 
 def _ignore(error: Exception) -> None:

@@ -60,11 +60,11 @@ class Nodes:
         """The client of a node, not connected perhaps."""
         client = self._clients.get(node)
         if client is None:
-            if self._ended:
-                raise errors.ConnectionLost(f"the connection to {self._address} was closed")
             client = self._clients[node] = Client(self._address.at(node), self._options, self._name)
             client.on_late_error = self._on_late_error
             client.checks = self.checks
+            if self._ended:  # (looked at last: another thread may end all that are there just now)
+                client.end()
         return client
 
     def clients(self) -> list[Client]:
