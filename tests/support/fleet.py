@@ -19,8 +19,8 @@ __all__ = ("Fleet", "Process", "Speaker", "bare")
 
 PROGRAM = Path(__file__).with_name("member.py")
 
-#: Seconds in which a member has to do what it was told.
-PATIENCE = 20.0
+#: Seconds in which a member has to do what it was told. (A busy machine may take long to start one.)
+PATIENCE = 60.0
 
 
 def bare() -> dict[str, str]:

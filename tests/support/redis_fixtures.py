@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("redis")
     group.addoption("--kills", type=int, default=20, help="processes killed under load (default %(default)s)")
-    group.addoption("--soak", type=float, default=0.12, help="minutes of the soak (default %(default)s)")
+    group.addoption("--soak", type=float, default=0.08, help="minutes of the soak (default %(default)s)")
     group.addoption("--soak-seed", type=int, default=4711, help="of what happens in it (default %(default)s)")
     group.addoption("--failovers", type=int, default=1, help="of each kind, under load (default %(default)s)")
     group.addoption(
