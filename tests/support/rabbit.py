@@ -52,7 +52,7 @@ class RabbitMQ:
         tls: dict[str, str] | None = None,
         management: bool = False,
     ) -> None:
-        self.directory = Path(directory)
+        self.directory = Path(directory).resolve()
         self.settings = settings
         self.tls = tls
         self.management = management
@@ -98,6 +98,7 @@ class RabbitMQ:
         log = (self.directory / "server.log").open("ab")
         self._process = subprocess.Popen(
             [SCRIPTS / "rabbitmq-server"],
+            cwd=self.directory,  # (where it leaves the dumps of its ends)
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -336,6 +336,19 @@ def test_the_failover_order_is_the_lists(broker):
     assert [connection.completes_cycle(retry) for retry in range(6)] == [False, False, True] * 2
 
 
+def test_the_brokers_of_a_list_share_virtual_host_and_port():
+    def visited(*urls):
+        connection = Connection(";".join(urls))
+        for _ in urls:
+            connection.maybe_switch_next()
+            yield connection.hostname, connection.port, connection.virtual_host, connection.userid
+
+    # What a URL does not say is the first one's, but for the login
+    assert list(visited("amqp://u:p@a:5673/v", "amqp://b")) == [("b", 5673, "v", None), ("a", 5673, "v", "u")]
+    assert list(visited("amqp://a/v", "amqp://w@b:1/x"))[0] == ("b", 1, "x", "w")
+    assert list(visited("amqp://a:1/v", "redis://b"))[0] == ("b", None, "/", None)
+
+
 def test_a_single_broker_has_nothing_to_fail_over_to():
     connection = Connection("memory://a")
     assert connection.cycle is None

@@ -130,7 +130,7 @@ def from_url(
 
     Arguments:
         text: the URL. A bare host takes the rest from ``first`` (where the first URL of the list led), or else from
-            ``keywords``.
+            ``keywords``; so do a URL's virtual host and port, which the brokers of one cluster share.
         keywords: what holds where the URL says nothing; ``transport`` holds in any case.
 
     Raises:
@@ -161,7 +161,10 @@ def from_url(
         if not _reads_urls(transport):
             raise
         parsed = {"hostname": text}
-    return keywords.replace(**{**parsed, "transport": transport, "url": text})
+    shared: dict[str, Any] = {}
+    if first is not None and first.transport == transport:
+        shared = {"virtual_host": first.virtual_host, "port": first.port}
+    return keywords.replace(**{**shared, **parsed, "transport": transport, "url": text})
 
 
 def _from_host(text: str, rest: ConnectionParams) -> ConnectionParams:

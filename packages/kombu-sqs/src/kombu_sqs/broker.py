@@ -27,6 +27,8 @@ class Broker:
         self.topic_names = Names(prefix, TOPIC_LIMIT)
         #: Queue -> what is known of it.
         self.targets: dict[str, Target] = {}
+        #: How many queues this process has deleted.
+        self.deletions = 0
         #: Fanout exchange -> ARN of its topic.
         self.topics: dict[str, str] = {}
         #: (topic's ARN, queue) -> ARN of the subscription.

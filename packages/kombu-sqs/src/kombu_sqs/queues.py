@@ -120,9 +120,11 @@ class Queues:
             if self._predefined:
                 text = f"NOT_FOUND - no queue {name!r} in the transport option predefined_queues"
                 raise UndefinedQueueException(text, (50, 10), "Queue.declare")
-            made = self._broker.names.to_aws(name)
+            made, deletions = self._broker.names.to_aws(name), self._broker.deletions
             url = self._clients.call("get_queue_url", name, QueueName=made)["QueueUrl"]
             target = self._remember(name, url)
+            if self._broker.deletions != deletions:  # it may be this one, and this an answer from before
+                self.forget(target)
         return target
 
     def exists(self, name: str) -> bool:
@@ -195,6 +197,7 @@ class Queues:
         except AMQPError as exc:
             if not is_missing_queue(exc):
                 raise
+        self._broker.deletions += 1  # (first: see find)
         self._targets.pop(name, None)
         self._broker.names.forget(name)
 
