@@ -1,6 +1,6 @@
 """A private RabbitMQ: its own directory, ports, node name and port mapper, on loopback only.
 
-``python tests/support/rabbit.py start DIRECTORY`` leaves one running and prints its URL; ``stop DIRECTORY`` ends it.
+``python -m tests.support.rabbit start DIRECTORY`` leaves one running and prints its URL; ``stop DIRECTORY`` ends it.
 The fixtures in :mod:`tests.support.rabbit_fixtures` start their own when there is none.
 """
 
@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
+
+from tests.support.signals import freeze
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 
@@ -149,7 +151,7 @@ class RabbitMQ:
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open, nobody answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def resume(self) -> None:
         with _gone_is_fine():

@@ -1,6 +1,6 @@
 """A private redis-server: its own directory and port, on loopback only.
 
-``python tests/support/redis_server.py start DIRECTORY`` leaves one running and prints its URL; ``stop DIRECTORY`` ends
+``python -m tests.support.redis_server start DIRECTORY`` leaves one running and prints its URL; ``stop DIRECTORY`` ends
 it. The fixtures in :mod:`tests.support.redis_fixtures` start their own, which takes a twentieth of a second.
 """
 
@@ -18,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
+
+from tests.support.signals import freeze
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,7 +185,7 @@ class RedisServer:
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open, nobody answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def resume(self) -> None:
         with suppress(ProcessLookupError):
