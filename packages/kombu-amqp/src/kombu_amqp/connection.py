@@ -218,10 +218,14 @@ class Connection(Reads, Waits, amqp.Connection):
             return None
         if not self._transport.connected:
             return self.collect()
+        lost = errors.ConnectionLost("the connection was closed while a thread waited on it")
+        self.ended = None if self.may_read() else lost
         try:
             return super().close(*args, **kwargs)
         except errors.ConnectionInUse:  # (it is said goodbye; who waits for the broker is told, not who closes)
-            self._transport.shut(errors.ConnectionLost("the connection was closed while a thread waited on it"))
+            self.ended = lost
+            if self._transport is not None:  # (the other thread may have read the answer)
+                self._transport.shut(lost)
         finally:
             self.collect()
 

@@ -60,6 +60,8 @@ class Reads:
         self.on_deferred: Callable[[], Any] | None = None
         self._announced = False
         self._looked = 0.0
+        #: Why a thread that waits has nothing more to wait for: another has closed the connection.
+        self.ended: BaseException | None = None
 
     def blocking_read(self, timeout: float | None = None) -> Any:
         """Read and handle one frame; whether it made an event.
@@ -131,6 +133,8 @@ class Reads:
                 if event is None:
                     raise TimeoutError("timed out")
                 limit = _left(until)
+            if self.ended is not None:
+                raise self.ended
         finally:
             self.waiting = outer
             self._reading.release()
