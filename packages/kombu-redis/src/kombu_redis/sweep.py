@@ -17,8 +17,9 @@ from kombu.transport.virtual.policy import PLAIN
 from kombu.utils import json
 
 from .envelope import read_envelope, split_entry, write_payload
-from .errors import CommandError
+from .errors import CommandError, OutOfMemory
 from .publishing import held
+from .scripts import load
 from .store import Move
 
 if TYPE_CHECKING:
@@ -54,8 +55,11 @@ class Sweep:
             return
         self._next = now + INTERVAL
         transport = self._transport
-        if transport.server.call("SET", transport.keys.sweeper, transport.identity, "NX", "PX", TURN):
-            self.run(channel)
+        if transport.server.run(load("mark"), [transport.keys.sweeper], [transport.identity, TURN, 1]):
+            try:
+                self.run(channel)
+            except OutOfMemory as exc:  # (a dead letter for a stream; whoever consumes makes room)
+                logger.warning("A look after what is due was cut short: %s", exc)
 
     def run(self, channel: Channel) -> None:
         """See to what is due."""
