@@ -19,6 +19,7 @@ from kombu.utils import json
 from .envelope import read_envelope, split_entry, write_payload
 from .errors import CommandError, OutOfMemory
 from .publishing import held
+from .replies import ERRORS
 from .scripts import load
 from .store import Move
 
@@ -91,7 +92,7 @@ class Sweep:
         for one in due:
             try:
                 entries.append((one, self._destinations(channel, one)))
-            except (ValueError, TypeError, LookupError) as exc:
+            except ERRORS as exc:
                 entries.append((one, [self._as_taken(one, exc)]))
         if entries:
             self._put_back(entries)
