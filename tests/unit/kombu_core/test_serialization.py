@@ -279,6 +279,13 @@ class TestRegister:
         with pytest.raises(SerializerNotInstalled):
             dumps([], "csv")
 
+    def test_what_was_refused_is_refused_without_its_serializer_too(self):
+        register("csv", ",".join, lambda s: s.split(","), "text/csv")
+        registry.disable("csv")
+        unregister("csv")
+        with pytest.raises(ContentDisallowed):
+            loads("a,b", "text/csv", "utf-8")
+
     def test_unregister_what_is_not_there(self):
         with pytest.raises(SerializerNotInstalled, match="nope"):
             unregister("nope")
