@@ -74,6 +74,8 @@ class TestDumps:
     def test_an_unknown_serializer_is_named_with_those_there_are(self):
         with pytest.raises(SerializerNotInstalled, match="nope.*json.*pickle"):
             dumps({}, "nope")
+        with pytest.raises(SerializerNotInstalled, match="5"):
+            dumps({}, 5)
 
     @pytest.mark.parametrize("serializer", ["json", "pickle", "yaml", "msgpack", "raw"])
     def test_what_cannot_be_encoded(self, serializer):

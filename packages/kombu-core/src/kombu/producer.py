@@ -318,7 +318,7 @@ class Producer:
         """The long way of :meth:`publish`: with a deadline, declarations, retries, a delay or a batch."""
         if self._channel is None:
             raise NotBoundError("this producer has no channel: give it one by revive(channel or connection)")
-        entities = list(declare or ())
+        entities = [entity for entity in declare or () if entity is not None]
         if self.auto_declare and self.exchange.name:
             entities.append(self.exchange)
 

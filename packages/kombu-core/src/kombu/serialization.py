@@ -280,7 +280,7 @@ class SerializerRegistry:
 
     def _load_plugin(self, name: str) -> None:
         """Register the installed serializer ``name``, if there is one."""
-        if self._plugins is None:
+        if self._plugins is None or not isinstance(name, str):
             return
         try:
             encoder, decoder, content_type, content_encoding = self._plugins.load(name)
