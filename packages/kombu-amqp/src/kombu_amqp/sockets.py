@@ -236,7 +236,7 @@ class Socket(_AbstractTransport):
         raise lost from error
 
     def shut(self, fault: BaseException | None = None) -> None:
-        """Give the connection up, from any thread: who reads or writes is woken and raises ``fault``."""
+        """Give the connection up, from any thread: who reads or writes is woken and told of ``fault``."""
         if self.fault is None:
             self.fault = fault
         self.connected = False
