@@ -269,7 +269,8 @@ class Transport(Holding):
         rooms = rooms_of(wanting)
         if self._cycle is not None:
             limit = 1  # the next one is of the first queue that has any by then
-        found = dict(zip(rooms, self.take_from(list(rooms.items()), limit), strict=True))
+        no_ack = all([taker.no_ack for taker, _ in wanting])
+        found = dict(zip(rooms, self.take_from(list(rooms.items()), limit, no_ack), strict=True))
         if self.takes_turns and self.hears_of_queues:
             self.lulls.note(found, limit)
         return self.hand_out(found, wanting)
@@ -292,15 +293,15 @@ class Transport(Holding):
         return any(messages is None or messages for messages in found.values())
 
     def take_from(
-        self, wants: Sequence[tuple[str, int]], limit: int = MOST
+        self, wants: Sequence[tuple[str, int]], limit: int = MOST, no_ack: bool = False
     ) -> list[list[dict[str, Any]] | None]:
-        """Claim messages, ``limit`` in all.
+        """Claim messages, ``limit`` in all; with ``no_ack`` the server forgets one that is delivered at once.
 
         Returns: for each (queue, how many at most) the envelopes, oldest first; None if it is gone.
         """
         found: dict[str, list[dict[str, Any]] | None] = {queue: [] for queue, _ in wants}
         try:
-            self._take_from(wants, limit, found)
+            self._take_from(wants, limit, no_ack, found)
         except BaseException:
             self.lapse(found)
             raise
@@ -310,10 +311,11 @@ class Transport(Holding):
         self,
         wants: Sequence[tuple[str, int]],
         limit: int,
+        no_ack: bool,
         found: dict[str, list[dict[str, Any]] | None],
     ) -> None:
         for _ in range(TRIES):
-            sources = tuple(self.source(queue) for queue, _ in wants)
+            sources = tuple([self.source(queue, no_ack) for queue, _ in wants])
             with self.lock:
                 self.pulls.precede(wants)
                 first = self.number
@@ -336,12 +338,12 @@ class Transport(Holding):
             if not wants or limit <= 0:
                 break
 
-    def source(self, queue: str) -> Source:
+    def source(self, queue: str, no_ack: bool = False) -> Source:
         """What a claim says of a queue."""
         spec = self.state.queues.get(queue)
         rules = spec.policy if spec is not None else PLAIN
         counted = rules.max_length_bytes is not None
-        return Source(queue, self.directory.declared(queue), rules.max_priority, counted)
+        return Source(queue, self.directory.declared(queue), rules.max_priority, counted, no_ack)
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until a message, a broadcast or :meth:`wake` comes; see :mod:`.waiting`."""
