@@ -1,4 +1,4 @@
-"""Consumers that do not acknowledge: the server forgets a message as it hands it out, unless the client keeps it a while."""
+"""Consumers that do not acknowledge: a message is forgotten as it is handed out, unless the client keeps it a while."""
 
 from __future__ import annotations
 

@@ -136,8 +136,7 @@ class Claims(Calls):
         sources = claim.sources
         if reply[0].__class__ is int:
             only = [(sources[0].queue, claim.levels[0][reply[0]], 1)]
-            found, odd = self._parser.messages(reply[1:], only, claim.prefix, first)
-            return Claimed(*([each._replace(tag="") for each in some] for some in (found, odd)), next=first)
+            return Claimed(*self._parser.messages(reply[1:], only, "", first), next=first)
         taken, stale, promoted = header_of(reply[0])
         runs: list[Run] = [(sources[at].queue, claim.levels[at][level], many) for at, level, many in taken]
         messages, unreadable = (
