@@ -25,6 +25,7 @@ local runs, stale, promoted, out = {}, {}, {}, {''}
 local function promote(delayed, name, levels, counts, bytes)
   local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', present, 'LIMIT', 0, 100)
   if #due == 0 then return false end
+  even_if_full(delayed)
   local base = levels[1]
   for _, level in ipairs(levels) do
     if #level < #base then base = level end
