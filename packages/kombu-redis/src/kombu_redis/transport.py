@@ -66,8 +66,6 @@ class Transport(Holding):
     driver_name = "redis"
     default_port = 6379
     supports_batch_publish = True
-    #: Whether what wakes a connection names the queue.
-    hears_of_queues = True
     connection_errors, channel_errors = get_redis_error_classes()
     #: There is always something that time may bring about: see :class:`.sweep.Sweep`.
     schedule = (Sweep,)
@@ -215,7 +213,24 @@ class Transport(Holding):
         if self._cycle is not None:
             with self.lock:
                 self._put_in_order(self._cycle)
+        if not self._seek():
+            if self.channels:
+                self.channels[0]._settle_due()
+            if not (self.fetch() and self._seek()):
+                return False
         return super()._deliver_next(waited)
+
+    def _seek(self) -> bool:
+        """Give the turn to the next consumer that something is at hand for; whether there is one."""
+        broadcasts, known = self.broadcasts.waiting, self._subscriptions
+        found = [
+            at
+            for at, each in enumerate(known)
+            if each.fetched or each.cancelled or (broadcasts and broadcasts.get(each.queue))
+        ]
+        if found:
+            self._turn = next((at for at in found if at >= self._turn), found[0])
+        return bool(found)
 
     def _put_in_order(self, cycle: Any) -> None:
         known = self._subscriptions
@@ -242,11 +257,7 @@ class Transport(Holding):
             self.idle = False
             return True
         for channel, consumers in self._by_channel().items():
-            wanting = [
-                (each, room)
-                for each in consumers
-                if each.queue not in self.lulls and (room := channel.room(each)) > 0
-            ]
+            wanting = [(each, room) for each in consumers if (room := channel.room(each)) > 0]
             if wanting and channel.qos.limit:
                 # (its consumers share the room, so it cannot be given to each before it is known who has messages)
                 found |= self._claim(wanting, wanting[0][1])
@@ -259,22 +270,20 @@ class Transport(Holding):
         return heard or found
 
     def _by_channel(self) -> dict[Any, list[Subscription]]:
+        """The consumers of queues that may have something, the one whose turn is next first."""
+        known, turn, empty = self._subscriptions, self._turn, self.lulls.empty
         grouped: dict[Any, list[Subscription]] = {}
-        for subscription in self._in_turn():
-            grouped.setdefault(subscription.channel, []).append(subscription)
+        for subscription in (*known[turn:], *known[:turn]):
+            if subscription.queue not in empty:
+                grouped.setdefault(subscription.channel, []).append(subscription)
         return grouped
-
-    def _in_turn(self) -> list[Subscription]:
-        """The consumers, the one whose turn is next first."""
-        known, turn = self._subscriptions, self._turn
-        return [*known[turn:], *known[:turn]]
 
     def _claim(self, wanting: list[tuple[Subscription, int]], limit: int = MOST) -> bool:
         rooms = rooms_of(wanting)
         if self._cycle is not None:
             limit = 1  # the next one is of the first queue that has any by then
         found = dict(zip(rooms, self.take_from(list(rooms.items()), limit), strict=True))
-        if self.takes_turns and self.hears_of_queues:
+        if self.takes_turns:
             self.lulls.note(found, limit)
         return self.hand_out(found, wanting)
 
@@ -358,22 +367,22 @@ class Transport(Holding):
 
     def _wanted(self) -> Iterable[str]:
         """The queues that a consumer with room reads."""
+        free = {channel for channel in self.channels if channel._flowing and not channel.qos.limit}
         return {
-            subscription.queue
-            for subscription in self._subscriptions
-            if subscription.channel.room(subscription) > 0
+            each.queue
+            for each in self._subscriptions
+            if not (each.unacked or each.fetched or each.channel not in free) or each.channel.room(each) > 0
         }
 
-    def _note(self, token: str | None) -> None:
+    def _note(self, queue: str | None) -> None:
         """A token was taken: when nobody here has room for that queue, somebody else gets it."""
         self.lulls.heard()
-        if token is None:
-            return
-        queue = {self.keys.wake(queue): queue for queue in self._wanted()}.get(token)
         if queue is None:
-            self.store.pass_on(token)
-        else:
+            return
+        if any(each.queue == queue and each.channel.room(each) > 0 for each in self._subscriptions):
             self.lulls.over(queue)
+        else:
+            self.store.pass_on(self.keys.wake(queue))
 
     # -- fork ------------------------------------------------------------------------------------------------
 
