@@ -84,7 +84,7 @@ def test_a_dead_letter_whose_bearer_was_killed_half_way_is_there_once(connection
         queue(connection.default_channel).declare()
     transport = connection.default_channel.connection
     connection.Producer().publish("x", routing_key="one")
-    (found,) = transport.take_from([("one", 1)])
+    found = transport.take_from({"one": 1})["one"]
     tag = found[0]["lease"].tag
     letter = Move("two", transport.keys.level("two", 0), b"{}", front=False, declared=True)
     assert shard_of("one") != shard_of("two")

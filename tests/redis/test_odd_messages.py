@@ -353,7 +353,7 @@ def test_delayed_messages_with_steps_that_leave_out_zero(redis_url: str) -> None
         got: list[Any] = []
         # When
         until(
-            lambda: connection.default_channel.connection.take_from([("q", 0)]) and size(connection) == 2,
+            lambda: connection.default_channel.connection.take_from({"q": 0}) and size(connection) == 2,
             5,
             "due",
         )

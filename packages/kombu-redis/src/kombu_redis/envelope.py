@@ -57,7 +57,7 @@ class Verbatim(str):
 class Lease(NamedTuple):
     """What a connection knows of a message it holds."""
 
-    #: The field of ``unacked``; "" when the server has forgotten the message (``ack_emulation=False``).
+    #: The field of ``unacked``; "" when the server has forgotten the message (``no_ack``).
     tag: str
     #: The list it came from.
     level: str
