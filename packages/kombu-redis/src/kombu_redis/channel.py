@@ -130,7 +130,7 @@ class Channel(HistoricNames, PublishVerbs, DeclareVerbs, virtual.Channel):
             except IndexError:  # given back by another thread, which cancels the consumer
                 break
             lease = message.get(LEASE)
-            if lease is not None and lease.tag not in self.connection.held:
+            if lease is not None and lease.tag and lease.tag not in self.connection.held:
                 continue  # it has ended: somebody else has the message
             properties = message["properties"]
             if "expires_at" not in properties or not policy.is_expired(properties, time()):
