@@ -31,6 +31,7 @@ from .looping import Parts, share_out
 from .lulls import Lulls
 from .options import Options
 from .pulling import Pulls
+from .replies import ERRORS
 from .store import Source, Store
 from .sweep import Sweep
 from .waiting import Waiter
@@ -178,7 +179,10 @@ class Transport(Holding):
 
     def decode(self, payload: bytes | str) -> dict[str, Any]:
         """The envelope that a payload is; :exc:`ValueError` when it is none."""
-        return read_envelope(json.loads(payload))
+        try:
+            return read_envelope(json.loads(payload))
+        except ERRORS as exc:
+            raise ValueError(str(exc)) from exc
 
     def subscribe(self, subscription: Subscription) -> None:
         """The consumer has its turn from now on."""
