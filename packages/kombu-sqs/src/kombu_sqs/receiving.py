@@ -152,17 +152,14 @@ class Receiver:
     @staticmethod
     def _finish(letter: Letter, target: Target, raw: dict[str, Any], held: Held) -> Letter:
         """Note on the letter what SQS says of it, and what settles it."""
-        given = raw.get("MessageAttributes") or {}
         letter.held = held
         properties = letter["properties"]
         system = raw.get("Attributes") or {}
-        count = int(system.get("ApproximateReceiveCount", 1))
-        if count > 1:
-            properties["delivery_count"] = count - 1
-        else:
-            properties.pop("delivery_count", None)
-        if given:
-            properties["message_attributes"] = attributes.from_aws(given)
+        properties.pop("delivery_count", None)
+        if system.get("ApproximateReceiveCount", "1") != "1":
+            properties["delivery_count"] = int(system["ApproximateReceiveCount"]) - 1
+        if raw.get("MessageAttributes"):
+            properties["message_attributes"] = attributes.from_aws(raw["MessageAttributes"])
         for name in ("MessageGroupId", "MessageDeduplicationId"):
             if name in system:
                 properties[name] = system[name]
