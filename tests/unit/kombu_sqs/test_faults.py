@@ -64,7 +64,7 @@ def test_nothing_that_was_accepted_is_lost(
     count = request.config.getoption("--faults")
     sqs_endpoint.create(sqs_name)
     url = Endpoint(sqs_proxy.port).url
-    options = {"request_timeout": LIMIT, "max_attempts": 20, "visibility_timeout": 5, "batch_deletes": True}
+    options = {"request_timeout": LIMIT, "max_attempts": 20, "visibility_timeout": 3, "batch_deletes": True}
     with connect(url, **options) as publishing, connect(url, **options) as consuming:
         sqs_proxy.rule = troubled(1 / 3, seed=7)
         accepted: list[int] = []

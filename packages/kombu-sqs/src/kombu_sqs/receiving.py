@@ -91,9 +91,8 @@ class Receiver:
         """What is there now. It is waited for a second, without which SQS looks at some of its servers only."""
         target = self._queues.find(queue)
         left = remaining()
-        hurried = (
-            left is not None and left < HURRY
-        )  # (giving up a receive at the server would lose what it brings)
+        # (giving up a receive at the server would lose what it brings)
+        hurried = left is not None and left < HURRY
         request = self._request(target, limit, 0 if hurried else min(1, self._options.wait_time(1)))
         del request["QueueUrl"]
         return self._letters(target, self._queues.call("receive_message", target, **request))
