@@ -31,6 +31,7 @@ from .looping import Parts, share_out
 from .lulls import Lulls
 from .options import Options
 from .pulling import Pulls
+from .replies import ERRORS
 from .store import Source, Store
 from .sweep import Sweep
 from .waiting import Waiter
@@ -178,7 +179,10 @@ class Transport(Holding):
 
     def decode(self, payload: bytes | str) -> dict[str, Any]:
         """The envelope that a payload is; :exc:`ValueError` when it is none."""
-        return read_envelope(json.loads(payload))
+        try:
+            return read_envelope(json.loads(payload))
+        except ERRORS as exc:
+            raise ValueError(str(exc)) from exc
 
     def subscribe(self, subscription: Subscription) -> None:
         """The consumer has its turn from now on."""
@@ -260,7 +264,7 @@ class Transport(Holding):
             else:
                 everybody += wanting
         if everybody:
-            found |= self._claim(everybody)
+            found |= self._claim(everybody, alone=not found)
         if found:
             self.idle = False
         return heard or found
@@ -274,10 +278,15 @@ class Transport(Holding):
                 grouped.setdefault(subscription.channel, []).append(subscription)
         return grouped
 
-    def _claim(self, wanting: list[tuple[Subscription, int]], limit: int = MOST) -> bool:
+    def _claim(
+        self, wanting: list[tuple[Subscription, int]], limit: int = MOST, alone: bool = False
+    ) -> bool:
+        rooms = rooms_of(wanting)
         if self._cycle is not None:
             limit = 1  # the next one is of the first queue that has any by then
-        found = self.take_from(rooms_of(wanting), limit, no_ack=all(taker.no_ack for taker, _ in wanting))
+        # Only when its message is not going to wait behind others.
+        no_ack = alone and len(rooms) == 1 and all(taker.no_ack for taker, _ in wanting)
+        found = self.take_from(rooms, limit, no_ack)
         if self.takes_turns:
             self.lulls.note(found, limit)
         return self.hand_out(found, wanting)
