@@ -50,6 +50,80 @@ def claimed_long_ago(client: Any, exchange: str, routing_key: str) -> None:
     client.zadd("unacked_index", {"t": 1})
 
 
+def looks_like_one(name: str, value: Any) -> str:
+    odd = json.loads(payload())
+    where = odd if name in odd else odd["properties"]
+    where[name] = value
+    return json.dumps(odd)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        looks_like_one("body_encoding", "rot13"),
+        looks_like_one("body_encoding", ["base64"]),
+        looks_like_one("delivery_info", "x"),
+        looks_like_one("headers", [1]),
+        looks_like_one("headers", "x"),
+        looks_like_one("body", 5),
+        looks_like_one("body", {"a": 1}),
+        '{"body": %s, "properties": {}}' % ("[" * 10_000 + "]" * 10_000),
+    ],
+)
+def test_what_only_looks_like_a_message_stops_nobody(
+    connection: Connection, redis_client: Any, odd: str
+) -> None:
+    # Given such payloads before messages: in the queue, and held by a consumer that was killed
+    redis_client.lpush("q", odd, payload(), odd, payload())
+    redis_client.hset("unacked", "t", f'[{odd}, "", "q"]')
+    redis_client.zadd("unacked_index", {"t": 1})
+    # When
+    sweep(connection)
+    got: list[Any] = []
+
+    def take(body: Any, message: Any) -> None:
+        got.append(body)
+        message.ack()
+
+    with connection.Consumer([Queue("q")], callbacks=[take]):
+        while len(got) < 2:
+            connection.drain_events(timeout=5)
+    # Then
+    assert not redis_client.exists("q")
+    kept = [raw for key in redis_client.keys("_kombu.undecodable.*") for raw in redis_client.lrange(key, 0, -1)]
+    assert [odd[:-2].encode() in raw for raw in kept] == [True] * 3  # (its deliveries may have been counted)
+
+
+@pytest.mark.parametrize("odd", ["", "[]", "[" * 10_000, '{"__type__": "uuid", "__value__": 5}'])
+def test_a_broadcast_that_is_no_message(connection: Connection, redis_client: Any, odd: str) -> None:
+    # Given
+    got: list[Any] = []
+    queue = Queue("heard", Exchange("news", "fanout"))
+    with connection.Consumer([queue], on_message=lambda message: got.append(message.payload)):
+        until(lambda: redis_client.publish(f"/{connection.virtual_host}.news", odd), 5, "somebody listens")
+        # When
+        redis_client.publish(f"/{connection.virtual_host}.news", payload())
+        while not got:
+            connection.drain_events(timeout=5)
+        # Then
+        assert got == [1]
+
+
+def test_a_history_of_dead_letters_that_is_none(connection: Connection, redis_client: Any) -> None:
+    # Given messages whose header says nothing that can be counted, in a queue with dead letters
+    Queue("q", queue_arguments=DEAD)(connection.default_channel).declare()
+    odd = ["x", [5], [{"queue": "q", "reason": "rejected", "count": "many"}]]
+    redis_client.lpush("q", *(looks_like_one("headers", {"x-death": history}) for history in odd))
+    # When they are rejected
+    for _ in odd:
+        message = connection.default_channel.basic_get("q")
+        assert message is not None
+        message.reject()
+    # Then they have one from now on
+    counts = [json.loads(raw)["headers"]["x-death"][0]["count"] for raw in redis_client.lrange("dead", 0, -1)]
+    assert counts == [1, 1, 1]
+
+
 @pytest.mark.parametrize("exchange", ["x", "unknown"])
 def test_what_an_old_consumer_held_whose_binding_is_gone(
     connection: Connection, redis_client: Any, exchange: str
@@ -279,7 +353,7 @@ def test_delayed_messages_with_steps_that_leave_out_zero(redis_url: str) -> None
         got: list[Any] = []
         # When
         until(
-            lambda: connection.default_channel.connection.take_from([("q", 0)]) and size(connection) == 2,
+            lambda: connection.default_channel.connection.take_from({"q": 0}) and size(connection) == 2,
             5,
             "due",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,37 +15,44 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 SLOTS = 16384
+#: The nodes talk to each other on the port so far above that of the clients: Redis 6.2 knows no other.
+BUS = 10_000
 #: Milliseconds of silence after which the others take a node for dead: in tests of that, and elsewhere.
 IMPATIENT, PATIENT = 1000, 15000
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on, all different."""
+    """Ports of the loopback interface that nobody listens on, all different; nor on those above them by :data:`BUS`."""
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        found: list[int] = []
+        while len(found) < count:
+            port = random.randrange(12_000, 22_000)  # (so neither is a port that the system gives to clients)
+            try:
+                for number in (port, port + BUS):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            except OSError:
+                continue
+            found.append(port)
+        return found
 
 
 class ClusterNode(RedisServer):
-    """One node; it talks to the others on ``bus_port``."""
+    """One node."""
 
     def __init__(
         self,
         directory: Path,
-        ports: tuple[int, int, int],
+        ports: tuple[int, int],
         settings: Mapping[str, Any],
         tls: dict[str, str] | None = None,
     ) -> None:
-        port, tls_port, bus_port = ports
+        port, tls_port = ports
         super().__init__(
             directory,
             {
                 "cluster-enabled": "yes",
                 "cluster-config-file": "nodes.conf",
                 "cluster-node-timeout": IMPATIENT,
-                "cluster-port": bus_port,
                 "cluster-replica-validity-factor": 0,
                 "repl-diskless-sync-delay": 0,
                 "databases": 1,
@@ -53,7 +61,8 @@ class ClusterNode(RedisServer):
             },
             tls,
         )
-        self.bus_port = bus_port
+        #: On which it talks to the others.
+        self.bus_port = (tls_port if tls else port) + BUS
         self.state = {"port": port, "tls_port": tls_port}
 
     def ask(self, *command: Any) -> Any:
@@ -91,14 +100,9 @@ class Cluster:
         tls: dict[str, str] | None = None,
     ) -> None:
         count = masters * (1 + replicas)
-        ports = free_ports(3 * count)
+        ports = free_ports(2 * count)
         self.nodes = [
-            ClusterNode(
-                directory / f"node-{at}",
-                (ports[at], ports[count + at], ports[2 * count + at]),
-                settings or {},
-                tls,
-            )
+            ClusterNode(directory / f"node-{at}", (ports[at], ports[count + at]), settings or {}, tls)
             for at in range(count)
         ]
         self.count = masters
@@ -121,8 +125,8 @@ class Cluster:
             first.ask("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus_port)
         masters, replicas = self.nodes[: self.count], self.nodes[self.count :]
         for at, node in enumerate(masters):
-            last = SLOTS * (at + 1) // self.count - 1
-            node.ask("CLUSTER", "ADDSLOTSRANGE", SLOTS * at // self.count, last)
+            slots = range(SLOTS * at // self.count, SLOTS * (at + 1) // self.count)
+            node.ask("CLUSTER", "ADDSLOTS", *slots)  # (ADDSLOTSRANGE came with Redis 7)
         self.until(
             lambda: all(self._knows(node) == len(self.nodes) for node in self.nodes), "the nodes have met"
         )

@@ -202,6 +202,26 @@ def test_consumers_are_told_when_the_broker_cancels_them(connection: Connection)
     assert not consumer.consuming_from(queue)
 
 
+def test_a_consumer_that_does_not_acknowledge_gets_what_was_on_its_way_when_it_is_cancelled(
+    connection: Connection,
+) -> None:
+    # Given
+    queue = Queue("recovery-no-ack", no_declare=True)(connection.default_channel)
+    connection.default_channel.queue_declare(queue.name, exclusive=True, auto_delete=False)
+    send(connection, queue.name, *map(str, range(1000)))
+    seen: list[Any] = []
+    with Consumer(connection, [queue], on_message=seen.append, no_ack=True):
+        connection.drain_events(timeout=5)
+        # When it is cancelled
+    # Then what the broker has sent is here, the rest in the queue, and the channel works
+    assert [message.payload for message in seen] == [str(n) for n in range(len(seen))]
+    left = connection.default_channel.queue_declare(queue.name, passive=True).message_count
+    assert len(seen) + left == 1000
+    send(connection, queue.name, "last")
+    with pytest.raises(TimeoutError):
+        connection.drain_events(timeout=0.1)
+
+
 def test_a_cancel_nobody_hears_is_an_error(connection: Connection) -> None:
     queue = Queue("recovery-cancel-2")
     Consumer(connection, [queue], on_message=print).consume()

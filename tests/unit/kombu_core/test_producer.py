@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import threading
 import zlib
 from time import monotonic
@@ -138,6 +139,13 @@ def test_properties_travel_with_the_message(producer):
         "delivery_mode": 2,
     }
     assert message["priority"] == 3 and options["mandatory"] is True
+
+
+@pytest.mark.parametrize("name", ["expiration", "delay"])
+@pytest.mark.parametrize("value", ["soon", float("nan"), float("inf"), [1]])
+def test_no_number_of_seconds(producer, name, value):
+    with pytest.raises(ValueError, match=f"{name} is a number of seconds, not {re.escape(repr(value))}"):
+        producer.publish("x", **{name: value})
 
 
 @pytest.mark.parametrize(("seconds", "milliseconds"), [(3, "3000"), (0, "0"), (0.0015, "1"), ("3", "3000")])

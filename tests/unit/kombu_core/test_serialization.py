@@ -65,7 +65,7 @@ class TestDumps:
             ("text", "json", ("application/json", "utf-8", '"text"')),
             ("té", "raw", ("application/data", "utf-8", "té".encode())),
             (b"raw", "raw", ("application/data", "binary", b"raw")),
-            ({"a": 1}, "raw", ("application/data", "binary", {"a": 1})),
+            (bytearray(b"raw"), "raw", ("application/data", "binary", bytearray(b"raw"))),
         ],
     )
     def test_content_type_encoding_and_payload(self, data, serializer, expected):
@@ -75,7 +75,7 @@ class TestDumps:
         with pytest.raises(SerializerNotInstalled, match="nope.*json.*pickle"):
             dumps({}, "nope")
 
-    @pytest.mark.parametrize("serializer", ["json", "pickle", "yaml", "msgpack"])
+    @pytest.mark.parametrize("serializer", ["json", "pickle", "yaml", "msgpack", "raw"])
     def test_what_cannot_be_encoded(self, serializer):
         with pytest.raises(EncodeError) as caught:
             dumps({"a": Unpicklable()}, serializer)

@@ -51,7 +51,7 @@ def test_an_expiring_queue_that_was_deleted_leaves_nothing_behind_for_its_succes
     # When the time has passed
     after(channel, 1)
     # Then queue and message are there
-    assert channel.basic_get("q").body == "x"
+    assert channel.basic_get("q").body == b"x"
 
 
 def test_a_queue_declared_again_and_again_is_looked_after_once(channel):
@@ -77,7 +77,7 @@ def test_a_delayed_message_that_nobody_can_have_is_logged_and_the_others_come(ch
     with caplog.at_level(logging.WARNING):
         after(channel, 61)
     # Then the third is there, and the log names the two queues
-    assert channel.basic_get("q").body == "x"
+    assert channel.basic_get("q").body == b"x"
     assert "'full'" in caplog.text and "'gone'" in caplog.text
 
 
@@ -110,7 +110,7 @@ def test_dead_letters_rejected_at_once_keep_their_order(channel):
     # When
     channel.basic_nack(0, multiple=True, requeue=False)
     # Then
-    assert [channel.basic_get("dead").body for _ in "abc"] == ["a", "b", "c"]
+    assert [channel.basic_get("dead").body for _ in "abc"] == [b"a", b"b", b"c"]
 
 
 def test_a_consumer_tag_used_again_with_acknowledgements_is_acknowledged(channel):
@@ -204,7 +204,7 @@ def test_a_channel_closed_between_taking_and_delivering_gives_the_message_back(c
     first.deliver(subscription, message)
     # Then the message is in the queue and was not delivered
     assert not got
-    assert second.basic_get("q").body == "x"
+    assert second.basic_get("q").body == b"x"
 
 
 def test_threads_that_publish_by_priority_lose_nothing(connect, monkeypatch):

@@ -93,6 +93,12 @@ def test_unknown_options_are_logged_with_the_near_name(caplog: pytest.LogCapture
         ("visibility_timeout", float("nan"), "above 0"),
         ("socket_timeout", -1, "above 0"),
         ("lease", True, "seconds"),
+        ("visibility_timeout", float("inf"), "up to 1,000,000,000"),
+        ("socket_timeout", 1e10, "up to"),
+        ("wait_replicas", 1.5, "whole number"),
+        ("max_connections", float("inf"), "whole number"),
+        ("queue_order_strategy", "os.path", "dotted name of a class"),
+        ("socket_keepalive_options", {"TCP_KEEPIDLE": 30}, "numbers, such as"),
         ("sep", "", "not empty"),
         ("sep", None, "text"),
         ("global_keyprefix", 5, "text"),
@@ -139,6 +145,11 @@ def test_the_connection_s_own_parameters() -> None:
     assert options.socket_connect_timeout == 9, "not what the deadline leaves"
     assert options.credential_provider is provider
     assert Options.parse({"socket_connect_timeout": 3}, client=connection).socket_connect_timeout == 3
+
+
+def test_a_connect_timeout_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="socket_connect_timeout of the transport redis cannot be -1"):
+        Options.parse({}, client=Connection("redis://", connect_timeout=-1))
 
 
 def test_a_lease_is_never_longer_than_the_visibility_timeout() -> None:

@@ -261,7 +261,8 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
         tag = consumer_tag or f"ctag-{uuid()}"
         self._take()
         try:
-            self._ready_for_use()
+            if not self.is_open:
+                self._ready()
             # Known before the broker is asked: deliveries may follow its answer at once.
             self.callbacks[tag] = callback
             if on_cancel:
@@ -282,9 +283,15 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
             self._guard.release()
         return tag
 
-    def _ready_for_use(self) -> None:
-        if not self.is_open:
-            self._ready()
+    def basic_cancel(self, consumer_tag: str, nowait: bool = False, argsig: str = "sb") -> None:
+        """Stop a consumer; one with ``no_ack`` gets what had come before: the broker has forgotten it."""
+        if self.connection is None:
+            return
+        forgotten = consumer_tag in self.no_ack_consumers
+        wait = None if nowait else spec.Basic.CancelOk
+        self.send_method(spec.Basic.Cancel, argsig, (consumer_tag, nowait), wait=wait)
+        for delivery in self.connection.take_deferred(self._deliver, consumer_tag) if forgotten else ():
+            self._deliver(*delivery)
 
     def on_delivery(
         self,
@@ -301,13 +308,8 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
         if self.is_closing:
             return
         tag = self._last_tag = delivery_tag + self._tag_base
-        info = {
-            "consumer_tag": consumer_tag,
-            "delivery_tag": tag,
-            "redelivered": redelivered,
-            "exchange": exchange,
-            "routing_key": routing_key,
-        }
+        info = {"consumer_tag": consumer_tag, "delivery_tag": tag, "redelivered": redelivered}
+        info["exchange"], info["routing_key"] = exchange, routing_key
         message = delivered(self.Message, self, body, tag, properties, info)
         if fault is not None:
             message.errors = unreadable(fault)
@@ -315,10 +317,12 @@ class Channel(PublishVerbs, Waits, amqp.Channel, StdChannel):  # type: ignore[mi
             callback = self.callbacks.get(consumer_tag)
             if callback is not None:
                 return callback(message)  # type: ignore[no-any-return]
-        self.connection.defer(self._deliver, consumer_tag, message)
+        forgotten = self.callbacks.get(consumer_tag) if consumer_tag in self.no_ack_consumers else None
+        self.connection.defer(self._deliver, consumer_tag, message, forgotten)
 
-    def _deliver(self, consumer_tag: str, msg: Any) -> None:
-        callback = self.callbacks.get(consumer_tag)
+    def _deliver(self, consumer_tag: str, msg: Any, forgotten: Callable[[Any], Any] | None) -> None:
+        """``forgotten``: who gets it although cancelled meanwhile, since the broker does not have it any more."""
+        callback = self.callbacks.get(consumer_tag) or forgotten
         if callback is not None:
             callback(msg)
         elif self.is_open and msg.delivery_info["delivery_tag"] > self._tag_base:

@@ -157,6 +157,17 @@ class Reads:
         self._deferred.append((fun, args))
         self._announce()
 
+    def take_deferred(self, fun: Callable[..., Any], key: str) -> list[tuple[Any, ...]]:
+        """The arguments of the calls ``fun(key, ...)`` that were to come, and now do not."""
+        taken = []
+        for _ in range(len(self._deferred)):
+            call = self._deferred.popleft()
+            if call[0] == fun and call[1][0] == key:
+                taken.append(call[1])
+            else:
+                self._deferred.append(call)
+        return taken
+
     def _announce(self) -> None:
         """Have the event loop call for what was read ahead: the descriptor may not become readable again."""
         if self.on_deferred is not None and not self._announced and self.has_pending:

@@ -198,8 +198,10 @@ class Consumer:
         self._active_tags[queue.name] = tag
         self._active_no_ack[queue.name] = no_ack
         on_cancel = None if self.on_cancel is None else self._cancelled
+        forgotten = queue.no_ack if no_ack is None else no_ack
+        receive = self._receive_forgotten if forgotten else self._receive_callback
         try:
-            queue.consume(tag, self._receive_callback, no_ack=no_ack, nowait=nowait, on_cancel=on_cancel)
+            queue.consume(tag, receive, no_ack=no_ack, nowait=nowait, on_cancel=on_cancel)
         except BaseException:
             self._active_tags.pop(queue.name, None)
             raise
@@ -267,6 +269,13 @@ class Consumer:
             raise NotImplementedError("Consumer does not have any callbacks: give callbacks= or on_message=")
         for callback in callbacks:
             callback(body, message)
+
+    def _receive_forgotten(self, message: Any) -> Any:
+        """A delivery with ``no_ack``: also when the consumer has ended, nothing may be sent to settle it."""
+        if not isinstance(message, Message):
+            message = self.channel.message_to_python(message)
+        message._state = "NO_ACK"
+        return self._receive_callback(message)
 
     def _receive_callback(self, message: Any) -> Any:
         """What the channel calls for each delivery; the hot path of consuming."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from kombu.exceptions import EncodeError, UnsupportedCapability
 
-__all__ = ("encoded", "require_delay")
+__all__ = ("encoded", "require_delay", "seconds")
 
 
 def encoded(body: Any, content_type: str, content_encoding: str | None) -> tuple[str, Any]:
@@ -20,6 +20,17 @@ def encoded(body: Any, content_type: str, content_encoding: str | None) -> tuple
         f"a body of type {type(body).__name__} was given with content_type={content_type!r}, which means"
         " that it is encoded already: pass bytes or str, or leave content_type out and choose a serializer"
     )
+
+
+def seconds(name: str, value: Any) -> float:
+    """The argument ``name`` as a finite number; ValueError when it is none."""
+    try:
+        number = float(value)
+        if number - number == 0:  # (neither infinite nor NaN)
+            return number
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"{name} is a number of seconds, not {value!r}")
 
 
 def require_delay(channel: Any) -> None:

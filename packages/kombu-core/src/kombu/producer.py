@@ -14,7 +14,7 @@ from kombu.exceptions import (
     NotBoundError,
     RecoverableConnectionError,
 )
-from kombu.outgoing import encoded, require_delay
+from kombu.outgoing import encoded, require_delay, seconds
 from kombu.serialization import dumps
 from kombu.utils.deadline import DEFAULT_PUBLISH_TIMEOUT, deadline_scope, remaining
 from kombu.utils.functional import ChannelPromise
@@ -269,7 +269,7 @@ class Producer:
             if reply_to is not None:
                 properties["reply_to"] = name_of(reply_to)
         if expiration is not None:
-            properties["expiration"] = str(int(float(expiration) * 1000))
+            properties["expiration"] = str(int(seconds("expiration", expiration) * 1000))
         if routing_key is None:
             routing_key = self.routing_key
 
@@ -286,7 +286,7 @@ class Producer:
             parts = (body, priority, content_type, content_encoding, headers, properties)
             options: dict[str, Any] = {"mandatory": mandatory, "immediate": immediate}
             if delay is not None:
-                options["delay"] = delay
+                options["delay"] = seconds("delay", delay)
             if confirm_timeout is not None:
                 options["confirm_timeout"] = confirm_timeout
             return self._publish(parts, name, routing_key, options, declare, retry, retry_policy, timeout)

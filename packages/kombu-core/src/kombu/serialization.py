@@ -79,6 +79,12 @@ def raw_encode(data: Any) -> tuple[str, str, Any]:
     return "application/data", "binary", data
 
 
+def _as_bytes(data: Any) -> Any:
+    if not isinstance(data, (str, bytes, bytearray, memoryview)):
+        raise TypeError("the serializer 'raw' takes bytes or text")
+    return str_to_bytes(data)
+
+
 class SerializerRegistry:
     """Serializers by name and decoders by content type; :data:`registry` is the one everybody uses."""
 
@@ -163,7 +169,7 @@ class SerializerRegistry:
         """``data`` encoded: (content type, content encoding, payload).
 
         Without ``serializer``, bytes and text are passed on as they are (``application/data`` and ``text/plain``) and
-        anything else goes through the default serializer. ``raw`` never encodes objects.
+        anything else goes through the default serializer. ``raw`` takes nothing but bytes and text.
 
         Raises:
             SerializerNotInstalled: no such serializer.
@@ -175,7 +181,7 @@ class SerializerRegistry:
         if serializer == "raw":
             text = isinstance(data, str)
             content_type, content_encoding = "application/data", "utf-8" if text else "binary"
-            encoder = str_to_bytes
+            encoder = _as_bytes
         elif serializer:
             found = self._encoders.get(serializer) or self._find_encoder(serializer)
             content_type, content_encoding, encoder = found

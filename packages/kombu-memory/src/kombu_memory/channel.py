@@ -10,6 +10,8 @@ from kombu.exceptions import MessageNacked
 from kombu.log import get_logger
 from kombu.transport import virtual
 
+from .message import Message
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,8 +29,9 @@ USES = frozenset(("Queue.declare", "Basic.get", "Basic.consume"))
 
 
 class Channel(virtual.Channel):
-    """Messages stay Python objects: bodies are not encoded."""
+    """Messages stay Python objects: bodies are kept as the serializer made them."""
 
+    Message = Message
     supports_fanout = True
     body_encoding = None
 

@@ -14,7 +14,7 @@ from kombu.transport.virtual import policy
 from kombu.transport.virtual.hooks import channel_verb
 
 from .declaring import DeclareVerbs
-from .envelope import RAW
+from .envelope import LEASE, RAW
 from .historic import HistoricNames
 from .publishing import PublishVerbs
 from .settling import QoS
@@ -129,6 +129,9 @@ class Channel(HistoricNames, PublishVerbs, DeclareVerbs, virtual.Channel):
                 message: dict[str, Any] = fetched.pop() if fetched else broadcasts.popleft()  # type: ignore[union-attr]
             except IndexError:  # given back by another thread, which cancels the consumer
                 break
+            lease = message.get(LEASE)
+            if lease is not None and lease.tag and lease.tag not in self.connection.held:
+                continue  # it has ended: somebody else has the message
             properties = message["properties"]
             if "expires_at" not in properties or not policy.is_expired(properties, time()):
                 return message
@@ -168,7 +171,7 @@ class Channel(HistoricNames, PublishVerbs, DeclareVerbs, virtual.Channel):
 
     @channel_verb
     def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
-        """The next message of the queue, or None, in one round trip; without ``no_ack`` it has to be settled."""
+        """The next message of the queue, or None; without ``no_ack`` it has to be settled."""
         self._check_open()
         self._settle_due()
         spec = self.state.queues.get(queue)
@@ -178,28 +181,33 @@ class Channel(HistoricNames, PublishVerbs, DeclareVerbs, virtual.Channel):
             self._check_owner(spec, (60, 70), "Basic.get")
         self.directory.touch([queue])  # (nothing to do unless it has x-expires)
         while True:
-            (found,) = self.connection.take_from([(queue, 1)])
+            found = self.connection.take_from({queue: 1})[queue]
             if found is None:
                 text = f"NOT_FOUND - no queue {queue!r} in vhost {self.state.vhost!r}"
                 raise NotFound(text, (60, 70), "Basic.get")
             if not found:
                 return None
             (message,) = found
-            if not policy.is_expired(message["properties"], time()):
-                break
-            self._discard(queue, message, "expired")
+            if policy.is_expired(message["properties"], time()):
+                self._discard(queue, message, "expired")
+                continue
+            tag = self._next_tag()
+            try:
+                made = self.Message(message, self, tag)
+            except (DecodeError, ValueError) as exc:
+                self._keep_undecodable(queue, message, exc)
+                continue
+            break
         try:
             left = self._size(queue)
         except BaseException:
             self.connection.let_lapse(message)  # nobody was given it
             raise
-        tag = self._next_tag()
         if no_ack:
             self._ack(queue, message)
         else:
             self._taken(queue, message)
             self.qos.add(tag, queue, message, None)
-        made = self.Message(message, self, tag)
         made.delivery_info["message_count"] = left
         return made
 
@@ -245,7 +253,7 @@ class Channel(HistoricNames, PublishVerbs, DeclareVerbs, virtual.Channel):
     def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
         from queue import Empty
 
-        (found,) = self.connection.take_from([(queue, 1)])
+        found = self.connection.take_from({queue: 1})[queue]
         if not found:
             raise Empty
         return found[0]

@@ -143,7 +143,9 @@ class Directory(Recovery):
 
     def has_queue(self, name: str) -> bool:
         """Whether the queue is declared, or kombu 5 or the default exchange has put messages into it."""
-        if self.state.queues.get(name) is not None:
+        if name not in self.state.queues:
+            self.load_queue(name)
+        if name in self.state.queues:
             return True
         levels = self.keys.levels(name, 9 if self.options.priority_order == "rabbitmq" else None)
         return bool(self.client.call("EXISTS", *levels))

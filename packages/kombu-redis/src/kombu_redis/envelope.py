@@ -42,6 +42,9 @@ RAW = "raw"
 #: Properties that are numbers.
 STAMPS = ("expires_at", "delivery_count", "priority")
 
+#: Encodings whose bodies are in the envelope as they are.
+PLAINLY = (None, "utf-8")
+
 _DECODER = JSONDecoder()
 
 
@@ -54,7 +57,7 @@ class Verbatim(str):
 class Lease(NamedTuple):
     """What a connection knows of a message it holds."""
 
-    #: The field of ``unacked``; "" when the server has forgotten the message (``ack_emulation=False``).
+    #: The field of ``unacked``; "" when the server has forgotten the message (``no_ack``).
     tag: str
     #: The list it came from.
     level: str
@@ -95,12 +98,23 @@ def read_envelope(data: Any) -> dict[str, Any]:
         raise ValueError(
             "a message has a body and properties: this object was written by something else than kombu"
         )
+    headers = data.setdefault("headers", None)
+    if headers.__class__ is not dict and headers is not None:
+        raise ValueError(f"the headers of a message are a JSON object, not {type(headers).__name__}")
+    body, encoding = data["body"], properties.get("body_encoding")
+    plainly = encoding in PLAINLY
+    if not (body.__class__ is str or (plainly and isinstance(body, bytes))):
+        raise ValueError(f"the body of a message is text, not {type(body).__name__}")
+    if not (plainly or encoding.__class__ is str):
+        raise ValueError(f"body_encoding of a message is text, not {type(encoding).__name__}")
+    info = properties.get("delivery_info")
+    if info.__class__ is not dict and info is not None:
+        raise ValueError(f"delivery_info of a message is a JSON object, not {type(info).__name__}")
     for name in STAMPS:
         if name in properties:
             value = properties[name]
             if value.__class__ is not int and value is not None and not _is_finite(value):
                 del properties[name]
-    data.setdefault("headers", None)
     data.setdefault("content-type", None)
     data.setdefault("content-encoding", None)
     return data
@@ -157,10 +171,13 @@ def split_entry(value: bytes) -> tuple[bytes, Any, Any]:
     """What ``unacked`` says of a message: the payload's own bytes, exchange and routing key.
 
     Raises:
-        ValueError: the value is not JSON, apart from bytes that are no UTF-8.
+        ValueError: the value is not JSON, apart from bytes that are no UTF-8; or nested too deeply.
     """
     text = value.decode("utf-8", "surrogateescape")
-    payload, end = _DECODER.raw_decode(text, 1)
-    _, exchange, routing_key = loads(f"[0{text[end:]}")
+    try:
+        payload, end = _DECODER.raw_decode(text, 1)
+        _, exchange, routing_key = loads(f"[0{text[end:]}")
+    except RecursionError as exc:
+        raise ValueError(str(exc)) from exc
     raw = payload if isinstance(payload, str) else text[1:end]
     return raw.encode("utf-8", "surrogateescape"), exchange, routing_key

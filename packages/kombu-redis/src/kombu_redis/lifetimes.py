@@ -146,7 +146,7 @@ class Lifetimes(Routes):
 
     def show_life(self) -> None:
         """Say that the owner of this connection's exclusive queues lives; to be repeated well within its time."""
-        self.client.call("SET", self.keys.owner(self.me), "1", "PX", int(SIGN_OF_LIFE * 1000))
+        self.client.run(load("mark"), [self.keys.owner(self.me)], ["1", int(SIGN_OF_LIFE * 1000), ""])
 
     def is_abandoned(self, owner: str) -> bool:
         """Whether a connection that owns exclusive queues is gone.

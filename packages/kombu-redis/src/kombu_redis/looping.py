@@ -114,7 +114,7 @@ class Looping(virtual.Transport):
     def _wanted(self) -> Iterable[str]:
         raise NotImplementedError
 
-    def _note(self, token: str | None) -> None:
+    def _note(self, queue: str | None) -> None:
         raise NotImplementedError
 
 

@@ -25,12 +25,10 @@ class Lulls:
     """The empty queues of one connection, as far as it knows."""
 
     def __init__(self) -> None:
-        self._empty: set[str] = set()
+        #: Queues that need no look.
+        self.empty: set[str] = set()
         self._look_at = 0.0
         self._heard_at = 0.0
-
-    def __contains__(self, queue: str) -> bool:
-        return queue in self._empty
 
     def begin(self, listening: bool) -> None:
         """Before a look: whether it has to be one at all queues, since the last was long ago or nobody listened."""
@@ -38,7 +36,7 @@ class Lulls:
         if listening:
             self._heard_at = now
         if now >= self._look_at or now >= self._heard_at + DEAF:
-            self._empty.clear()
+            self.empty.clear()
             self._look_at = now + LOOK_AGAIN
             self._heard_at = now
 
@@ -49,17 +47,17 @@ class Lulls:
     def note(self, found: Mapping[str, Sized | None], limit: int) -> None:
         """What a look has brought by queue, at most ``limit`` messages."""
         if sum(len(messages) for messages in found.values() if messages) < limit:
-            self._empty.update(
+            self.empty.update(
                 queue for queue, messages in found.items() if messages is not None and not messages
             )
 
     def over(self, queue: str) -> None:
         """The queue has something, or may have."""
-        self._empty.discard(queue)
+        self.empty.discard(queue)
 
     def clear(self) -> None:
         """Each of them may have something."""
-        self._empty.clear()
+        self.empty.clear()
 
     @property
     def left(self) -> float:

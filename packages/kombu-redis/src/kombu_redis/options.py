@@ -33,6 +33,9 @@ _ELSEWHERE = frozenset(
     )
 )
 
+#: Thirty years: what the clocks of sockets, threads and the server can all tell.
+LONGEST = 10**9
+
 _ORDERS = ("steps", "rabbitmq")
 _FANOUTS = ("pubsub", "queue", "stream")
 
@@ -115,7 +118,7 @@ class Options:
         if client is not None and "socket_connect_timeout" not in values:
             # (what the program set, not what a deadline leaves of it just now)
             with grace_scope(3600):
-                values["socket_connect_timeout"] = _seconds(client.connect_timeout)
+                values["socket_connect_timeout"] = _read("socket_connect_timeout", client.connect_timeout)
         if values.get("credential_provider") is None:
             values["credential_provider"] = getattr(client, "credential_provider", None)
         return cls(**values)
@@ -172,8 +175,8 @@ def _seconds(value: Any) -> float:
         number = 0.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         number = 0.0
-    if not number > 0:
-        raise ValueError("expected seconds, a number above 0")
+    if not 0 < number <= LONGEST:
+        raise ValueError(f"expected seconds, a number above 0 and up to {LONGEST:,}")
     return number
 
 
@@ -185,9 +188,9 @@ def _seconds_or_none(value: Any) -> float | None:
 def _count(value: Any) -> int:
     try:
         number = -1 if isinstance(value, bool) else int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1
-    if number < 0:
+    if number < 0 or (isinstance(value, float) and number != value):
         raise ValueError("expected a whole number, 0 or more")
     return number
 
@@ -221,7 +224,9 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
 def _cycle(value: Any) -> str:
     """The name of an order, or of a class with the methods of those in :mod:`kombu.utils.scheduling`."""
     try:
-        cycle_by_name(_text(value))
+        found = cycle_by_name(_text(value))
+        if not callable(found):
+            raise ValueError
     except (ImportError, AttributeError, ValueError):
         known = ", ".join(map(repr, sorted(CYCLE_ALIASES)))
         raise ValueError(f"expected {known} or the dotted name of a class") from None
@@ -241,6 +246,13 @@ def _mapping(value: Any) -> Any:
     return value
 
 
+def _numbers(value: Any) -> Any:
+    """By the numbers of the module ``socket``."""
+    if not all(isinstance(key, int) for key in _mapping(value)):
+        raise ValueError("expected a mapping whose keys are numbers, such as {socket.TCP_KEEPIDLE: 30}")
+    return value
+
+
 def _anything(value: Any) -> Any:
     return value
 
@@ -256,7 +268,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "int | None": _count_or_none,
     "float | None": _seconds_or_none,
     "tuple[int, ...]": _steps,
-    "Mapping[int, int] | None": _optional(_mapping),
+    "Mapping[int, int] | None": _optional(_numbers),
     "Mapping[str, Any] | None": _optional(_mapping),
     "Any": _anything,
 }

@@ -103,11 +103,11 @@ class PublishVerbs(SettleVerbs):
     def _publish(
         self, message: dict[str, Any], exchange: str, routing_key: str, mandatory: bool, delay: float | None
     ) -> None:
-        if mandatory and not exchange and not self._has_queue(routing_key):
-            self._seal(message, {"exchange": exchange, "routing_key": routing_key})
-            self._unroutable(message, exchange, routing_key, mandatory)
-            return
         for _ in range(TRIES):
+            if mandatory and not exchange and not self._has_queue(routing_key):
+                self._seal(message, {"exchange": exchange, "routing_key": routing_key})
+                self._unroutable(message, exchange, routing_key, mandatory)
+                return
             way = self._way(message, exchange, routing_key)
             done = self._push(way, message, delay)
             if done.stale is None:

@@ -42,14 +42,15 @@ class Recovery(Lifetimes):
     @locked
     def meet(self) -> bool:
         """Look whether the server still has what it had; if not, declare everything again. Whether that was done."""
-        marker = self.client.call("GET", self.keys.alive) if self._marker else None
-        if marker is not None and marker == self._marker:
-            return False
-        self.client.call("SET", self.keys.alive, uuid(), "NX")
-        before, self._marker = self._marker, self.client.call("GET", self.keys.alive)
-        if before:
+        marker = self.client.call("GET", self.keys.alive)
+        if marker is None:
+            self.client.call("SET", self.keys.alive, uuid(), "NX")
+            marker = self.client.call("GET", self.keys.alive)
+        before, self._marker = self._marker, marker
+        if before and before != marker:
             self.reassert()
-        return bool(before)
+            return True
+        return False
 
     def reassert(self) -> None:
         """The server lost its data: declare everything again that this connection declared, in the same order."""

@@ -17,8 +17,10 @@ from kombu.transport.virtual.policy import PLAIN
 from kombu.utils import json
 
 from .envelope import read_envelope, split_entry, write_payload
-from .errors import CommandError
+from .errors import CommandError, OutOfMemory
 from .publishing import held
+from .replies import ERRORS
+from .scripts import load
 from .store import Move
 
 if TYPE_CHECKING:
@@ -54,8 +56,11 @@ class Sweep:
             return
         self._next = now + INTERVAL
         transport = self._transport
-        if transport.server.call("SET", transport.keys.sweeper, transport.identity, "NX", "PX", TURN):
-            self.run(channel)
+        if transport.server.run(load("mark"), [transport.keys.sweeper], [transport.identity, TURN, 1]):
+            try:
+                self.run(channel)
+            except OutOfMemory as exc:  # (a dead letter for a stream; whoever consumes makes room)
+                logger.warning("A look after what is due was cut short: %s", exc)
 
     def run(self, channel: Channel) -> None:
         """See to what is due."""
@@ -74,7 +79,7 @@ class Sweep:
         queues = store.due_to_expire()
         directory.load_queue(*queues)
         for queue in queues:
-            self._transport.take_from([(queue, 0)])  # takes none: what was delayed is ready first
+            self._transport.take_from({queue: 0})  # takes none: what was delayed is ready first
             for leased in store.expire(queue, channel._max_priority(queue))[
                 0
             ]:  # (unreadable ones never expire)
@@ -87,7 +92,7 @@ class Sweep:
         for one in due:
             try:
                 entries.append((one, self._destinations(channel, one)))
-            except (ValueError, TypeError, LookupError) as exc:
+            except ERRORS as exc:
                 entries.append((one, [self._as_taken(one, exc)]))
         if entries:
             self._put_back(entries)

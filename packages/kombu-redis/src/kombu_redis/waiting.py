@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .errors import NoReply
+from .outlet import bulk
 from .resp import pack
 from .wire import wait_readable
 
@@ -40,8 +41,11 @@ class Waiter:
         self._broadcasts = broadcasts
         self._private = transport.keys.private_wake(transport.identity)
         self._line: Any = None
-        #: Keys of the BRPOP under way; none when nothing was asked.
-        self._asked: frozenset[str] = frozenset()
+        #: The queues that were last waited for, by their wake-up lists, and the BRPOP but for its last argument.
+        self._queues: dict[str, str] = {}
+        self._packed = b""
+        #: Whether the BRPOP is under way.
+        self._asked = False
         self._overdue = 0.0
         self._pipe: tuple[int, int] | None = None
         self._piping = Lock()
@@ -51,26 +55,30 @@ class Waiter:
 
     def ask(self, queues: Iterable[str]) -> None:
         """Have a BRPOP under way for these queues; one that waits for others is made to end."""
-        keys = self._transport.keys
-        wanted = frozenset(keys.wake(queue) for queue in queues)
+        wanted = set(queues)
         if not wanted:
             return
         if self._asked:
-            if not wanted <= self._asked:
+            if not wanted.issubset(self._queues.values()):
                 self._transport.store.nudge(self._private)
             return
+        if len(wanted) != len(self._queues) or not wanted.issuperset(self._queues.values()):
+            keys = self._transport.keys
+            self._queues = {keys.wake(queue): queue for queue in wanted}
+            # (of hundreds of queues it is long, so it is kept)
+            self._packed = pack("BRPOP", *self._queues, self._private, "").removesuffix(bulk(""))
         if self._line is None:
             self._line = self._transport.open_client("wait")
         line = self._line
         line.connect()
-        line.write(pack("BRPOP", *wanted, self._private, self._transport.lulls.left), 0)
-        self._asked = wanted
+        line.write(self._packed + bulk(self._transport.lulls.left), 0)
+        self._asked = True
         self._overdue = monotonic() + LOOK_AGAIN + self._transport.patience
 
     @property
     def is_listening(self) -> bool:
         """Whether the server knows that this connection waits."""
-        return bool(self._asked)
+        return self._asked
 
     @property
     def overdue(self) -> bool:
@@ -78,13 +86,10 @@ class Waiter:
         return not self._asked
 
     def answered(self) -> str | None:
-        """Read the answer to the BRPOP: the wake-up list whose token was taken, or None."""
-        self._asked = frozenset()  # also when the connection is lost
+        """Read the answer to the BRPOP: the queue whose token was taken, or None."""
+        self._asked = False  # also when the connection is lost
         reply = self._line.read()
-        if reply is None:
-            return None
-        key: str = reply[0].decode() if isinstance(reply[0], bytes) else reply[0]
-        return None if key == self._private else key
+        return None if reply is None else self._queues.get(reply[0].decode("utf-8", "surrogateescape"))
 
     # -- sleeping ------------------------------------------------------------------------------------------
 
@@ -112,13 +117,13 @@ class Waiter:
     def check(self) -> None:
         """Whether the server still answers; to be called now and then while nothing is readable."""
         if self._asked and monotonic() > self._overdue and not self._line.readable(0):
-            self._asked = frozenset()
+            self._asked = False
             self._line.abandon()
             raise NoReply("the server did not answer a BRPOP in time: it is gone or stopped")
         self._broadcasts.check()
 
     def read(self, ready: Iterable[int]) -> str | None:
-        """Take in what is readable; the wake-up list whose token was taken, if one was."""
+        """Take in what is readable; the queue whose token was taken, if one was."""
         token = None
         for fileno in ready:
             if self._pipe is not None and fileno == self._pipe[0]:
@@ -159,7 +164,7 @@ class Waiter:
 
     def close(self) -> None:
         """Close the sockets, for good; a token under way is lost, which costs another consumer time only."""
-        self._asked = frozenset()
+        self._asked = False
         if self._line is not None:
             self._line.close()
         with self._piping:

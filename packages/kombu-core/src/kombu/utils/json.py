@@ -194,7 +194,9 @@ def loads(
 def _load(s: Any) -> Any:
     """As :func:`loads` without its options: once for each message."""
     if not isinstance(s, str):
-        return loads(s)
+        if not isinstance(s, bytes):
+            return loads(s)
+        s = s.decode()
     # A marker can only be there when its name is, perhaps with a character of it escaped.
     # (Looking for one character is an order of magnitude faster than looking for a word.)
     typed = ("_" in s and "__type__" in s) or ("\\" in s and "\\u00" in s)

@@ -74,6 +74,10 @@ class ClusterKeys(Keys):
     def wake(self, queue: str) -> str:
         return self.of(queue).wake(queue)
 
+    def queue_of_wake(self, key: str) -> str:
+        """The queue that a wake-up key is of. (No prefix has a brace in it but for the tag.)"""
+        return key.partition("}._kombu.wake.")[2]
+
     def consumers(self, queue: str) -> str:
         return self.of(queue).consumers(queue)
 

@@ -8,7 +8,7 @@ from kombu_redis.calls import script
 from kombu_redis.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from kombu_redis.keys import Keys
     from kombu_redis.moving import Move
@@ -62,11 +62,12 @@ class ShardStore(Store):
         ]
         return self._script("transfer", "common").pack(names, about)
 
-    def pack_enlist(self, queue: str, max_priority: int | None, channel: str) -> bytes:
-        """The call of enlist.lua."""
+    def pack_enlist(self, queues: Iterable[tuple[str, int | None]], channel: str) -> bytes:
+        """The call of enlist.lua for queues, each with its greatest priority."""
         keys = self.keys
-        names = [keys.wake(queue), *keys.levels(queue, max_priority)]
-        return self._script("enlist", "common").pack(names, [channel])
+        levels = {queue: keys.levels(queue, max_priority) for queue, max_priority in queues}
+        names = [name for queue, some in levels.items() for name in (keys.wake(queue), *some)]
+        return self._script("enlist", "common").pack(names, [channel, *map(len, levels.values())])
 
     @property
     def is_busy(self) -> bool:

@@ -40,8 +40,11 @@ TROUBLE = (errors.ConnectionLost, errors.NoReply, errors.Unavailable)
 class ClusterStore(ClusterMoves):
     """As :class:`kombu_redis.store.Store`."""
 
-    #: Since when some shard that is claimed from could not be reached, by the monotonic clock.
+    #: Those shards that could not be claimed from, and since when there are any, by the monotonic clock.
+    _down: frozenset[int] = frozenset()
     _down_since: float | None = None
+    #: What is claimed next is for consumers of several shards: one that cannot be reached does not matter.
+    is_for_many = False
 
     # -- into the lists ------------------------------------------------------------------------------------
 
@@ -179,35 +182,38 @@ class ClusterStore(ClusterMoves):
         found: list[Claimed] = []
         left = limit
         calls = []
+        one_by_one = limit < MOST or (len(shards) == 1 and not self.is_for_many)
         for number, ats in shards.items():
             store = self.shard(number)
             some, rooms = tuple(sources[at] for at in ats), [limits[at] for at in ats]
             tags = f"{number}.{prefix}"
-            if len(shards) == 1 or limit < MOST:
+            if one_by_one:
                 if left > 0:
                     found.append(store.claim(some, rooms, tags, first, limit=left))
                     left -= len(found[-1].messages) + len(found[-1].unreadable)
                 continue
             claim = store.prepared(some, tags)
             calls.append((store, claim, pack_claim(claim, rooms, first, left, 0)))
-        trouble = None
-        for (store, claim, _), reply in zip(
-            calls, self.scatter([(store, packed) for store, _, packed in calls], wait=False), strict=True
-        ):
+        replies = self.scatter([(store, packed) for store, _, packed in calls], wait=False)
+        troubles: dict[int, Exception] = {}
+        for (store, claim, _), reply in zip(calls, replies, strict=True):
             if isinstance(reply, Exception):
-                trouble = reply
+                troubles[store.number] = reply
             else:
                 found.append(store.claimed(reply, claim, first))
         joined = _joined(found, first)
-        self._note_trouble(trouble, bool(joined.messages or joined.unreadable))
+        self._note_troubles(troubles, shards.keys(), bool(joined.messages or joined.unreadable))
         return joined
 
-    def _note_trouble(self, trouble: Exception | None, found: bool) -> None:
+    def _note_troubles(self, troubles: dict[int, Exception], asked: Iterable[int], found: bool) -> None:
         """Of several queues those that can be reached are read, while a replica takes over for the others."""
-        now = monotonic()
-        if trouble is None:
+        self._down = self._down.difference(asked).union(troubles)
+        if not self._down:
             self._down_since = None
+        if not troubles:
             return
+        now = monotonic()
+        trouble = next(iter(troubles.values()))
         if self._down_since is None:
             self._down_since = now
             logger.warning("Nothing comes from a part of the queues, the others are read: %s", trouble)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kombu_redis.calls import MOST
 from kombu_redis.looping import Parts
 from kombu_redis.transport import Transport
 from kombu_redis.waiting import LOOK_AGAIN
@@ -14,11 +15,13 @@ from .client import ClusterClient
 from .directory import ClusterDirectory
 from .fanout import ClusterBroadcasts
 from .keys import ClusterKeys
+from .slots import shard_of
 from .store import ClusterStore
 from .sweep import ClusterSweep
 from .waiting import ClusterWaiter
 
 if TYPE_CHECKING:
+    from kombu.transport.virtual.ledger import Subscription
     from kombu_redis.address import Address
 
 __all__ = ("ClusterTransport",)
@@ -30,7 +33,6 @@ class ClusterTransport(Transport):
     Channel = ClusterChannel
     parts = Parts(ClusterKeys, ClusterStore, ClusterDirectory, ClusterBroadcasts, ClusterWaiter, ClusterSweep)
 
-    hears_of_queues = False
     address: ClusterAddress
     server: Any
     store: Any
@@ -64,22 +66,32 @@ class ClusterTransport(Transport):
 
     def fetch(self) -> bool:
         """As on a single server; who has something to do does not wait for messages any more."""
+        self.waiter.pause()
         found = super().fetch()
         if found:
             self.waiter.withdraw()
         return found
 
-    def _note(self, token: str | None) -> None:
+    def _claim(
+        self, wanting: list[tuple[Subscription, int]], limit: int = MOST, alone: bool = False
+    ) -> bool:
+        with self.lock:
+            self.store.is_for_many = len({shard_of(each.queue) for each in self._subscriptions}) > 1
+            try:
+                return super()._claim(wanting, limit, alone)
+            finally:
+                self.store.is_for_many = False
+
+    def _note(self, queue: str | None) -> None:
         """Of queues that nobody here has room for, somebody else is woken."""
-        wanted = {self.keys.wake(queue) for queue in self._wanted()}
+        self.lulls.heard()
         for heard in self.waiter.tokens():
-            if heard not in wanted:
-                self.store.pass_on(heard)
+            super()._note(heard)
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Let the loop deliver; it wakes up now and then, to look again."""
         super().register_with_event_loop(connection, loop)
-        self._looking = loop.call_repeatedly(LOOK_AGAIN, _nothing)
+        self._looking = loop.call_repeatedly(LOOK_AGAIN / 2, _nothing)
 
     def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:
         """Take everything out of the loop again."""

@@ -4,6 +4,9 @@ A blocking pop waits for keys of one slot only. So an idle connection enters its
 hears of a message on a channel of its own in that queue's slot: whoever makes a message ready tells the one that has
 waited longest (``lua/waiters.lua``). One socket a node serves any number of queues. As on a single server every
 connection looks again after half a second, so nothing depends on being woken.
+
+Who has got a message has itself struck off the other queues, so that others are woken for those. That takes a command
+for each queue, and one more to be entered again: of many queues only who is seldom at work for long stays entered.
 """
 
 from __future__ import annotations
@@ -23,6 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ("ClusterWaiter",)
 
+#: Most queues that a connection is always struck off.
+FEW = 8
+#: Seconds of work that may keep others waiting; longer ones are half forgotten after so many seconds, and may have been
+#: so many together: a hundredth of the time.
+SHORT, HALF_LIFE, TOLERATED = 0.003, 10.0, 0.15
+
 
 class ClusterWaiter(Waiter):
     """What one connection waits on: its channels, broadcasts, and :meth:`wake`."""
@@ -37,8 +46,14 @@ class ClusterWaiter(Waiter):
         self._look_at = 0.0
         #: Connections over which this was done before.
         self._knowing: set[object] = set()
-        #: Wake-up keys it was told.
+        #: Queues it was told of.
         self._tokens: list[str] = []
+        #: It has something else to do than to wait.
+        self._busy = False
+        #: Since when the consumers work, and how long they did so when that was not short; until when that was counted.
+        self._working_since: float | None = None
+        self._worked = 0.0
+        self._counted_at = 0.0
 
     def _channel(self, queue: str) -> str:
         keys = self._transport.keys.of(queue)
@@ -48,23 +63,28 @@ class ClusterWaiter(Waiter):
 
     def ask(self, queues: Iterable[str]) -> None:
         """Be entered with these queues: those that are new, or all when it was long ago."""
+        self._busy = False
         now = monotonic()
         if now >= self._look_at:
             self._entered.clear()
-        fresh = [queue for queue in queues if queue not in self._entered]
-        if not fresh:
-            return
-        self._look_at = now + LOOK_AGAIN
-        channels = {queue: self._channel(queue) for queue in fresh}
-        self._listener.listen(channels.values())
-        for queue, channel in channels.items():
-            self._enter(queue, channel)
+            self._look_at = now + LOOK_AGAIN
+        shards: dict[int, list[str]] = {}
+        for queue in queues:
+            if queue not in self._entered:
+                shards.setdefault(shard_of(queue), []).append(queue)
+        if shards:
+            self._listener.listen([self._channel(some[0]) for some in shards.values()])
+        for number, some in shards.items():
+            self._enter(number, some)
 
-    def _enter(self, queue: str, channel: str) -> None:
+    def _enter(self, number: int, queues: list[str]) -> None:
         transport = self._transport
-        spec = transport.state.queues.get(queue)
-        store = transport.store.shard(shard_of(queue))
-        packed = store.pack_enlist(queue, spec.policy.max_priority if spec is not None else None, channel)
+        store = transport.store.shard(number)
+        specs = [(queue, transport.state.queues.get(queue)) for queue in queues]
+        packed = store.pack_enlist(
+            [(queue, spec.policy.max_priority if spec is not None else None) for queue, spec in specs],
+            self._channel(queues[0]),
+        )
         line = store.line
         try:
             if line.connects in self._knowing:
@@ -74,15 +94,33 @@ class ClusterWaiter(Waiter):
                 self._knowing.add(line.connects)
         except (errors.ConnectionLost, errors.NoReply, errors.Unavailable):
             return  # the next look for messages says so
-        self._entered[queue] = transport.keys.wake(queue)
+        self._entered.update((queue, transport.keys.wake(queue)) for queue in queues)
 
     def withdraw(self) -> None:
         """There is something to do: have others woken instead."""
-        for queue, key in self._entered.items():
-            store = self._transport.store.shard(shard_of(queue))
-            if store.line.connected:
-                store.line.buffer(pack("ZREM", key, self._channel(queue)), 1)
-        self._entered.clear()
+        self._busy = True
+        if len(self._entered) <= FEW or self._worked > TOLERATED:
+            for queue, key in self._entered.items():
+                store = self._transport.store.shard(shard_of(queue))
+                if store.line.connected:
+                    store.line.buffer(pack("ZREM", key, self._channel(queue)), 1)
+            self._entered.clear()
+        self._working_since = monotonic()
+
+    def pause(self) -> None:
+        """The consumers have worked off what there was."""
+        if self._working_since is None:
+            return
+        now = monotonic()
+        work = now - self._working_since
+        self._worked *= 0.5 ** ((now - self._counted_at) / HALF_LIFE)
+        self._worked += work if work > SHORT else 0
+        self._counted_at, self._working_since = now, None
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether it waits, and has nothing else to do."""
+        return not self._busy
 
     @property
     def overdue(self) -> bool:
@@ -90,9 +128,9 @@ class ClusterWaiter(Waiter):
         return monotonic() >= self._look_at
 
     def _woken(self, channel: str, key: bytes) -> None:
-        token = key.decode()
-        self._tokens.append(token)
-        self._entered = {queue: known for queue, known in self._entered.items() if known != token}
+        queue = self._transport.keys.queue_of_wake(key.decode("utf-8", "surrogateescape"))
+        self._tokens.append(queue)
+        self._entered.pop(queue, None)
 
     # -- sleeping ------------------------------------------------------------------------------------------
 
@@ -104,7 +142,8 @@ class ClusterWaiter(Waiter):
         """Wait until a descriptor is readable, at most ``timeout`` seconds: those that are."""
         if self._tokens:
             return [self._pipe_ends()[0]]
-        return super().sleep(timeout)
+        left = self._transport.lulls.left
+        return super().sleep(left if timeout is None else min(timeout, left))
 
     def check(self) -> None:
         """Whether the nodes still answer; to be called now and then."""
@@ -122,7 +161,7 @@ class ClusterWaiter(Waiter):
         return None
 
     def tokens(self) -> list[str]:
-        """The wake-up keys of which something was heard."""
+        """The queues of which something was heard."""
         tokens, self._tokens = self._tokens, []
         return tokens
 

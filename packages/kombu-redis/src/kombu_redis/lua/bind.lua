@@ -11,6 +11,7 @@
 
 local exchange, kind = ARGV[1], ARGV[4]
 if ARGV[3] ~= '' and redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then return 'gone' end
+even_if_full(KEYS[1])
 for at = 10, #ARGV, 3 do
   local removed = remove_row(KEYS[1], KEYS[3], KEYS[4], KEYS[5], KEYS[6], exchange, ARGV[at], ARGV[at + 1])
   redis.call('SREM', KEYS[7], ARGV[at + 2])

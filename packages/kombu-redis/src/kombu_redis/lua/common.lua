@@ -9,6 +9,12 @@ local function now()
   return time[1] + time[2] / 1000000
 end
 
+-- To begin with, by scripts that hold, settle or take messages: a server that has reached `maxmemory` lets a script go on
+-- whose first write needs no memory (https://redis.io/docs/latest/commands/eval). The key must have no time to live.
+local function even_if_full(key)
+  redis.call('PERSIST', key)
+end
+
 -- One token, one waiter: it stays until somebody takes it, and waking nobody costs one EXISTS.
 local function wake(key)
   if redis.call('EXISTS', key) == 0 then

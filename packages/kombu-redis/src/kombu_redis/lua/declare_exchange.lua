@@ -5,4 +5,5 @@
 
 local value = redis.call('HGET', KEYS[1], ARGV[1])
 if value then return {value, value} end
+even_if_full(KEYS[1])
 return {bump(KEYS[1], ARGV[1], ARGV[2], KEYS[2], redis.call('SCARD', KEYS[2]))}

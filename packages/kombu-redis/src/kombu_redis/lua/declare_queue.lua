@@ -6,6 +6,7 @@
 
 local value = redis.call('HGET', KEYS[1], ARGV[1])
 local time = now()
+even_if_full(KEYS[1])
 if value then
   local deadline = redis.call('ZSCORE', KEYS[2], ARGV[1])
   if deadline and tonumber(deadline) <= time then return 'expired' end

@@ -9,6 +9,7 @@
 
 if redis.call('SCARD', KEYS[6]) ~= tonumber(ARGV[3]) then return 'stale' end
 if ARGV[2] == '1' and redis.call('EXISTS', KEYS[3], KEYS[5]) > 0 then return 'used' end
+even_if_full(KEYS[1])
 for _, row in ipairs(redis.call('SMEMBERS', KEYS[5])) do
   local binding = cjson.decode(row)
   if binding[5] == 'stream' then note_streams(KEYS[9], binding[2]) end

@@ -6,5 +6,6 @@
 
 local present = now()
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', present, 'LIMIT', 0, tonumber(ARGV[1]))
+if #due > 0 then even_if_full(KEYS[1]) end
 for _, member in ipairs(due) do redis.call('ZADD', KEYS[1], present + ARGV[2], member) end
 return due

@@ -1,16 +1,20 @@
--- Wait for messages of a queue.
+-- Wait for messages of some queues.
 --
--- KEYS: wake-up key, the queue's levels. ARGV: channel of the connection.
+-- KEYS: for each queue: wake-up key, levels. ARGV: channel of the connection; for each queue: number of levels.
 --
--- Promises: whoever finds the queue empty is woken for what comes later. When there are messages the connection is told
+-- Promises: whoever finds a queue empty is woken for what comes later. When there are messages the connection is told
 -- so at once. Who did not come again for 10 s is not waiting any more.
 
-local time = now()
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.6f', time - 10))
-if redis.call('EXISTS', unpack(KEYS, 2)) > 0 then
-  tell(ARGV[1], KEYS[1])
-  return 0
+local time, at = now(), 1
+for queue = 2, #ARGV do
+  local key, last = KEYS[at], at + ARGV[queue]
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.6f', time - 10))
+  if redis.call('EXISTS', unpack(KEYS, at + 1, last)) > 0 then
+    tell(ARGV[1], key)
+  else
+    redis.call('ZADD', key, string.format('%.6f', time), ARGV[1])
+    redis.call('PEXPIRE', key, 60000)
+  end
+  at = last + 1
 end
-redis.call('ZADD', KEYS[1], string.format('%.6f', time), ARGV[1])
-redis.call('PEXPIRE', KEYS[1], 60000)
 return 1

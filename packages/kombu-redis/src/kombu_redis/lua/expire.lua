@@ -19,6 +19,7 @@ local function expires(payload)
   return type(properties) == 'table' and tonumber(properties.expires_at) or nil
 end
 
+even_if_full(KEYS[1])
 for at = 6, #KEYS do
   local found, when = {}, nil
   while true do

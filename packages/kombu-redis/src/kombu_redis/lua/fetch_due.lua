@@ -14,6 +14,7 @@ local due = redis.call('ZREVRANGEBYSCORE', KEYS[2], present - ARGV[1], '-inf', '
 if #due == 0 then return {} end
 local score = string.format('%.6f', present - ARGV[1] + ARGV[3])
 local out, moved = {}, {}
+even_if_full(KEYS[1])
 for at, value in ipairs(redis.call('HMGET', KEYS[1], unpack(due))) do
   if value then
     out[#out + 1], out[#out + 2] = due[at], value

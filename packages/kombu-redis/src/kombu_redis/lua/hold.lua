@@ -7,6 +7,7 @@
 
 local score, left = string.format('%.6f', now() + ARGV[1]), {}
 local held = 0
+even_if_full(KEYS[1])
 for at = 2, #ARGV, 2 do
   local tag, expected = ARGV[at], ARGV[at + 1]
   local found = redis.call('ZSCORE', KEYS[2], tag)

@@ -52,6 +52,7 @@ local function put(list, side, expires, payload)
 end
 
 local left, at, message = {}, 3 + 2 * count, 0
+even_if_full(unacked)
 while at <= #ARGV do
   local tag, score, targets = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   local value = redis.call('HGET', unacked, tag)

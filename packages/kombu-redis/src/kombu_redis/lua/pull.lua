@@ -31,6 +31,7 @@ local function fill(it, levels, want, ttl, buries)
   local scanned = 0
   while want > 0 and scanned < SCANNED do
     local entries = read(it, want, present, ttl)
+    if #entries > 0 then even_if_full(KEYS[1]) end
     for _, entry in ipairs(entries) do
       if entry.wanted and (buries or not entry.expires or entry.expires > present) then
         redis.call('LPUSH', levels[entry.s or '0'] or levels['0'], stamped(entry.p, entry.expires))

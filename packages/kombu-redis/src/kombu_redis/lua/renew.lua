@@ -8,6 +8,7 @@
 
 local score = string.format('%.6f', now() + ARGV[1])
 local lost = {}
+even_if_full(KEYS[1])
 for start = 2, #ARGV, 1000 do
   local tags = {unpack(ARGV, start, math.min(start + 999, #ARGV))}
   local held = {}

@@ -2,4 +2,5 @@
 --
 -- KEYS: bytes, the queue's levels.
 
+even_if_full(KEYS[1])
 return count_bytes(KEYS[1], {unpack(KEYS, 2)})

@@ -52,6 +52,7 @@ end
 -- (Nothing is written when nothing was read: idle queues cost nothing.)
 local function keep(it, age)
   if not it.moved then return end
+  even_if_full(it.cursors)
   redis.call('HSET', it.cursors, it.exchange, it.id .. ' ' .. string.format('%.0f', it.number))
   redis.call('PEXPIRE', it.cursors, string.format('%.0f', age * 1000 + 60000))
 end

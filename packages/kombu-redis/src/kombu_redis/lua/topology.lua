@@ -9,6 +9,11 @@ local function now()
   return time[1] + time[2] / 1000000
 end
 
+-- As in common.lua: declaring goes on when the server has reached `maxmemory`, so that those can start who empty it.
+local function even_if_full(key)
+  redis.call('PERSIST', key)
+end
+
 -- Note a change of an exchange whose set of bindings had `before` rows; (value before, value now), "" if undeclared.
 -- With a `spec` (JSON) an exchange that nobody declared here is entered.
 local function bump(exchanges, exchange, spec, binding, before)

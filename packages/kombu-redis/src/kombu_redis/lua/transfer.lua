@@ -7,6 +7,7 @@
 -- was deleted; when this slot has lost its data (the marker is gone) nothing counts as deleted.
 -- Returns: 1 if it was appended now.
 
+even_if_full(KEYS[2])
 if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[5]) then return 0 end
 if ARGV[2] == '1' and redis.call('EXISTS', KEYS[3]) == 1 and redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then return 0 end
 redis.call('LPUSH', KEYS[5], ARGV[4])

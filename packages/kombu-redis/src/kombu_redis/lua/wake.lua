@@ -2,5 +2,6 @@
 --
 -- KEYS: a wake-up list.
 
+if redis.call('EXISTS', KEYS[1]) == 0 then even_if_full(KEYS[1]) end
 wake(KEYS[1])
 return 1

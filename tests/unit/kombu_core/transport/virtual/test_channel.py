@@ -384,3 +384,8 @@ def test_a_body_that_cannot_be_decoded_is_an_error_and_the_message_goes_back_in_
         channel.close()
         # Then it is still there when the channel has closed
         assert [kept["body"] for kept in transport.lists["q"]] == ["x"]
+
+
+def test_channels_have_numbers_for_who_reads_a_log(connection):
+    assert connection.default_channel.channel_id == 1
+    assert "chan:2" in repr(Queue("q")(connection.channel()))

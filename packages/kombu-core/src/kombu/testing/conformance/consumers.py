@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kombu.exceptions import AccessRefused, ConsumerCancelled
+from kombu.exceptions import AccessRefused, ConsumerCancelled, MessageStateError
 from kombu.testing.claims import requires
 
 if TYPE_CHECKING:
@@ -136,6 +136,24 @@ class TestConsumerApi:
         # Then
         assert rig.payloads(queue.name, 1) == ["outside"]
         assert [message.payload for message in seen] == ["inside"]
+
+    def test_settling_what_came_with_no_ack_does_no_harm(self, rig: Rig) -> None:
+        # Given
+        from kombu import Queue
+
+        queue, seen = Queue(rig.queue()), list[Any]()
+        rig.send(queue.name, "a")
+        with rig.connection.Consumer([queue], on_message=seen.append, no_ack=True) as consumer:
+            while not seen:
+                rig.connection.drain_events(timeout=rig.patience)
+            seen[0].ack()
+        # When
+        seen[0].ack()
+        with pytest.raises(MessageStateError):
+            seen[0].reject()
+        # Then its channel still works
+        rig.send(queue.name, "b")
+        assert rig.get(queue.name, channel=consumer.channel).payload == "b"
 
     def test_simple_queue(self, rig: Rig) -> None:
         # Given

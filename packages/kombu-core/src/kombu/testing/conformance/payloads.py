@@ -64,6 +64,12 @@ class TestPayloads:
         rig.send(queue, body)
         assert rig.payloads(queue, 1) == [body]
 
+    def test_the_body_is_bytes_whatever_made_it(self, rig: Rig) -> None:
+        queue, producer = rig.queue(), rig.connection.Producer(rig.channel)
+        for sent in ({"a": 1}, "text", b"bytes"):
+            producer.publish(sent, routing_key=queue)
+        assert [rig.get(queue).body for _ in range(3)] == [b'{"a": 1}', b"text", b"bytes"]
+
     @pytest.mark.parametrize("serializer", ["json", None])
     def test_all_of_unicode(self, rig: Rig, serializer: str | None) -> None:
         # Given: every character there is, in portions

@@ -190,6 +190,23 @@ class TestMandatory:
         rig.send(missing, "lost", mandatory=True)
         rig.until(lambda: returned == [missing], "basic.return")
 
+    def test_queues_of_other_connections_count(self, rig: Rig) -> None:
+        # Given a queue that another connection declared
+        returned: list[str] = []
+        rig.channel.events["basic_return"].add(lambda error, exchange, key, message: returned.append(key))
+        other = rig.new_channel(rig.connect())
+        queue = rig.queue(channel=other)
+        # When a message is sent to it by its name
+        rig.send(queue, "kept", mandatory=True)
+        # Then it is there
+        assert rig.payloads(queue, 1) == ["kept"]
+        assert returned == []
+        # And when that one deletes it, the next one comes back
+        other.queue_delete(queue)
+        rig.send(queue, "lost", mandatory=True)
+        rig.until(lambda: returned == [queue], "basic.return")
+        assert not rig.exists(queue)
+
     def test_only_what_is_mandatory_and_unroutable(self, rig: Rig) -> None:
         # Given
         returned: list[str] = []

@@ -27,6 +27,9 @@ class Channel(ConsumeVerbs):
     #: Options taken from ``Connection(transport_options=...)`` as attributes.
     from_transport_options: tuple[str, ...] = ("body_encoding", "deadletter_queue")
 
+    #: Its number on the connection, for who reads a log.
+    channel_id: int | None = None
+
     #: Whether fanout exchanges work, for transports that say so.
     supports_fanout = False
 

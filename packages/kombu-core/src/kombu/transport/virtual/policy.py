@@ -177,7 +177,7 @@ def dead_letter(
     for stamp in ("expires_at", "delivery_count", "delivery_tag"):
         properties.pop(stamp, None)
     headers = dict(message["headers"] or {})
-    headers["x-death"] = _add_death(headers.get("x-death") or (), death)
+    headers["x-death"] = _add_death(_deaths(headers), death)
     headers.setdefault("x-first-death-exchange", death["exchange"])
     headers.setdefault("x-first-death-queue", queue)
     headers.setdefault("x-first-death-reason", reason)
@@ -189,12 +189,19 @@ def dead_letter(
     )
 
 
+def _deaths(headers: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What ``x-death`` says; of what another program put there, only what has its form."""
+    found = headers.get("x-death")
+    return [death for death in found if isinstance(death, dict)] if isinstance(found, (list, tuple)) else []
+
+
 def _add_death(deaths: Iterable[dict[str, Any]], death: dict[str, Any]) -> list[dict[str, Any]]:
     """The ``x-death`` header with one more death, the latest first; the same queue and reason are counted."""
     others = []
     for known in deaths:
         if known.get("queue") == death["queue"] and known.get("reason") == death["reason"]:
-            death = {**known, "count": int(known.get("count") or 0) + 1, "time": death["time"]}
+            count = known.get("count")
+            death = {**known, "count": (count if isinstance(count, int) else 0) + 1, "time": death["time"]}
         else:
             others.append(known)
     return [death, *others]
@@ -202,7 +209,7 @@ def _add_death(deaths: Iterable[dict[str, Any]], death: dict[str, Any]) -> list[
 
 def goes_in_circles(message: Mapping[str, Any], queue: str) -> bool:
     """Whether a dead letter has been in ``queue`` before and nobody rejected it since: it would go round for ever."""
-    deaths = (message["headers"] or {}).get("x-death") or ()
+    deaths = _deaths(message["headers"] or {})
     return any(death.get("queue") == queue for death in deaths) and all(
         death.get("reason") != "rejected" for death in deaths
     )

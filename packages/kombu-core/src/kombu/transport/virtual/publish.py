@@ -89,14 +89,22 @@ class PublishVerbs(DeclareVerbs):
     def encode_body(self, body: Any, encoding: str | None = None) -> tuple[Any, str | None]:
         """The body as it travels, and the name of its encoding."""
         if encoding and encoding != "utf-8":
-            return self.codecs[encoding].encode(body), encoding
+            return self._codec(encoding).encode(body), encoding
         return body, encoding
 
     def decode_body(self, body: Any, encoding: str | None = None) -> Any:
         """The body as it was published."""
         if encoding and encoding != "utf-8":
-            return self.codecs[encoding].decode(body)
+            return self._codec(encoding).decode(body)
         return body
+
+    def _codec(self, encoding: str) -> Any:
+        """The codec of this name; ValueError when there is none."""
+        try:
+            return self.codecs[encoding]
+        except KeyError:
+            known = ", ".join(map(repr, (*self.codecs, "utf-8", None)))
+            raise ValueError(f"body_encoding is {encoding!r}, which is none of {known}") from None
 
     def _seal(self, message: dict[str, Any], info: dict[str, str]) -> None:
         """Stamp what travels with the message: encoded body, where it was published (``info``), a tag of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from queue import Empty
 from threading import RLock
 from time import monotonic, sleep
@@ -87,6 +88,7 @@ class Transport(base.Transport):
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
         self.channels = []
+        self._channel_ids = count(1)
         self.lock: Any = RLock()
         self.state: BrokerState = getattr(self, "global_state", None) or BrokerState()
         self._subscriptions: list[Subscription] = []
@@ -122,6 +124,7 @@ class Transport(base.Transport):
         if len(self.channels) >= self.channel_max:
             raise ResourceError(f"no free channel: {self.channel_max} are open", (20, 10), "Channel.open")
         channel: _Channel = self.Channel(self)
+        channel.channel_id = next(self._channel_ids)
         self.channels.append(channel)
         return channel
 
