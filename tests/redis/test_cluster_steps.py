@@ -154,6 +154,26 @@ def test_a_publish_waits_while_its_slot_is_on_the_way(redis_cluster: Cluster, co
     redis_cluster.move_slot(slot, home)
 
 
+def test_messages_of_several_shards_wait_as_leased_ones_also_when_nobody_acknowledges(
+    connection: Connection,
+) -> None:
+    # Given: two queues with a message each, claimed together
+    held: list[int] = []
+
+    def on_message(message: Any) -> None:
+        held.append(len(connection.transport.held))
+
+    for queue in QUEUES[:2]:
+        queue(connection.default_channel).declare()
+        connection.Producer().publish("only", routing_key=queue.name)
+    # When
+    with connection.Consumer(QUEUES[:2], on_message=on_message, no_ack=True):
+        while len(held) < 2:
+            connection.drain_events(timeout=10)
+    # Then: a program that dies while it works on the first leaves the second
+    assert held == [1, 0]
+
+
 def test_other_queues_go_on_while_a_slot_is_on_the_way(
     redis_cluster: Cluster, connection: Connection
 ) -> None:

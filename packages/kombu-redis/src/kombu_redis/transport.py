@@ -264,7 +264,7 @@ class Transport(Holding):
             else:
                 everybody += wanting
         if everybody:
-            found |= self._claim(everybody)
+            found |= self._claim(everybody, alone=not found)
         if found:
             self.idle = False
         return heard or found
@@ -278,10 +278,15 @@ class Transport(Holding):
                 grouped.setdefault(subscription.channel, []).append(subscription)
         return grouped
 
-    def _claim(self, wanting: list[tuple[Subscription, int]], limit: int = MOST) -> bool:
+    def _claim(
+        self, wanting: list[tuple[Subscription, int]], limit: int = MOST, alone: bool = False
+    ) -> bool:
+        rooms = rooms_of(wanting)
         if self._cycle is not None:
             limit = 1  # the next one is of the first queue that has any by then
-        found = self.take_from(rooms_of(wanting), limit, no_ack=all(taker.no_ack for taker, _ in wanting))
+        # Only when its message is not going to wait behind others.
+        no_ack = alone and len(rooms) == 1 and all(taker.no_ack for taker, _ in wanting)
+        found = self.take_from(rooms, limit, no_ack)
         if self.takes_turns:
             self.lulls.note(found, limit)
         return self.hand_out(found, wanting)
