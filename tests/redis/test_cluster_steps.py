@@ -84,7 +84,7 @@ def test_a_dead_letter_whose_bearer_was_killed_half_way_is_there_once(connection
         queue(connection.default_channel).declare()
     transport = connection.default_channel.connection
     connection.Producer().publish("x", routing_key="one")
-    (found,) = transport.take_from([("one", 1)])
+    found = transport.take_from({"one": 1})["one"]
     tag = found[0]["lease"].tag
     letter = Move("two", transport.keys.level("two", 0), b"{}", front=False, declared=True)
     assert shard_of("one") != shard_of("two")
@@ -152,6 +152,26 @@ def test_a_publish_waits_while_its_slot_is_on_the_way(redis_cluster: Cluster, co
     assert bodies(connection, "one") == ["before", "meanwhile"]
     assert redis_cluster.refused("ASK") > 0
     redis_cluster.move_slot(slot, home)
+
+
+def test_messages_of_several_shards_wait_as_leased_ones_also_when_nobody_acknowledges(
+    connection: Connection,
+) -> None:
+    # Given: two queues with a message each, claimed together
+    held: list[int] = []
+
+    def on_message(message: Any) -> None:
+        held.append(len(connection.transport.held))
+
+    for queue in QUEUES[:2]:
+        queue(connection.default_channel).declare()
+        connection.Producer().publish("only", routing_key=queue.name)
+    # When
+    with connection.Consumer(QUEUES[:2], on_message=on_message, no_ack=True):
+        while len(held) < 2:
+            connection.drain_events(timeout=10)
+    # Then: a program that dies while it works on the first leaves the second
+    assert held == [1, 0]
 
 
 def test_other_queues_go_on_while_a_slot_is_on_the_way(

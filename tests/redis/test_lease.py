@@ -71,6 +71,36 @@ def test_what_a_killed_consumer_held_comes_back(fleet: Fleet, redis_url: str, re
     assert heir.all("count")[:5] == [1] * 5
 
 
+def test_what_was_fetched_and_lost_meanwhile_is_not_delivered(redis_url: str) -> None:
+    # Given: a consumer has fetched two messages, and works on the first
+    queue = Queue("q")
+    got: dict[str, list[int]] = {"stopped": [], "other": []}
+    options = {"transport_options": {"lease": 1}}
+    with Connection(redis_url, **options) as stopped, Connection(redis_url, **options) as other:
+        for number in range(2):
+            other.Producer().publish(number, routing_key="q")
+
+        def work(body: int, message: Any) -> None:
+            got["stopped"].append(body)
+            # When its process stands still until others have both
+            stopped.transport.keeper.stop()
+            with other.Consumer([queue], callbacks=[take]):
+                until(lambda: other.drain_events(timeout=5) or len(got["other"]) == 2, 10, "they are taken over")
+            stopped.transport.renew()
+            message.ack()
+
+        def take(body: int, message: Any) -> None:
+            got["other"].append(body)
+            message.ack()
+
+        with stopped.Consumer([queue], callbacks=[work]):
+            stopped.drain_events(timeout=5)
+            # Then it does not begin with the second one
+            with pytest.raises(TimeoutError):
+                stopped.drain_events(timeout=0.1)
+    assert got == {"stopped": [0], "other": [0, 1]}
+
+
 def test_an_idle_consumer_is_given_them_in_time(fleet: Fleet) -> None:
     # Given
     holder = fleet.start().consume("q", then="hold", prefetch=3)

@@ -94,6 +94,21 @@ def test_what_only_looks_like_a_message_stops_nobody(
     assert [odd[:-2].encode() in raw for raw in kept] == [True] * 3  # (its deliveries may have been counted)
 
 
+@pytest.mark.parametrize("odd", ["", "[]", "[" * 10_000, '{"__type__": "uuid", "__value__": 5}'])
+def test_a_broadcast_that_is_no_message(connection: Connection, redis_client: Any, odd: str) -> None:
+    # Given
+    got: list[Any] = []
+    queue = Queue("heard", Exchange("news", "fanout"))
+    with connection.Consumer([queue], on_message=lambda message: got.append(message.payload)):
+        until(lambda: redis_client.publish(f"/{connection.virtual_host}.news", odd), 5, "somebody listens")
+        # When
+        redis_client.publish(f"/{connection.virtual_host}.news", payload())
+        while not got:
+            connection.drain_events(timeout=5)
+        # Then
+        assert got == [1]
+
+
 def test_a_history_of_dead_letters_that_is_none(connection: Connection, redis_client: Any) -> None:
     # Given messages whose header says nothing that can be counted, in a queue with dead letters
     Queue("q", queue_arguments=DEAD)(connection.default_channel).declare()
@@ -338,7 +353,7 @@ def test_delayed_messages_with_steps_that_leave_out_zero(redis_url: str) -> None
         got: list[Any] = []
         # When
         until(
-            lambda: connection.default_channel.connection.take_from([("q", 0)]) and size(connection) == 2,
+            lambda: connection.default_channel.connection.take_from({"q": 0}) and size(connection) == 2,
             5,
             "due",
         )

@@ -64,7 +64,7 @@ class HttpProxy:
 
         self._server = _Server(("127.0.0.1", port), Handler)
         self.port = int(self._server.server_address[1])
-        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def __enter__(self) -> HttpProxy:
         return self

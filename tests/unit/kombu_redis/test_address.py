@@ -70,12 +70,20 @@ def test_an_unknown_option_of_a_socket_s_url() -> None:
         address("redis+socket:///r.sock?database=4")
 
 
+def test_a_socket_s_url_without_a_path() -> None:
+    with pytest.raises(ValueError, match="path of a socket, as in"):
+        address("redis+socket://?virtual_host=4")
+
+
 def test_what_it_shows() -> None:
     assert str(address("redis://bob:sesame@h:1/3")) == "h:1/3"
     assert str(address("redis://[::1]/")) == "[::1]:6379/0"
     assert str(address("redis+socket:///r.sock?virtual_host=2")) == "/r.sock (database 2)"
     for found in (address("redis://bob:sesame@h"), address("redis+socket:///r?password=sesame")):
         assert "sesame" not in f"{found} {found!r}"
+    for url in ("redis+socket://:sesame@/run/r.sock", "redis+socket:///run/r.sock?password=sesame"):
+        host = Connection(url).host
+        assert "sesame" not in host and host.endswith("/run/r.sock")
 
 
 def test_what_the_driver_is_told() -> None:

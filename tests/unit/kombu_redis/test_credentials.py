@@ -35,6 +35,8 @@ def test_a_provider_logs_in(redis_with_acl: RedisServer) -> None:
 
 def test_by_name() -> None:
     assert Credentials("redis.UsernamePasswordCredentialProvider").get_credentials() == ("",)
+    with pytest.raises(ValueError, match="credential_provider 'no.such.Class' is no dotted name"):
+        Credentials("no.such.Class")
     with pytest.raises(ValueError, match="Handler without the method get_credentials"):
         Credentials("logging:Handler")
 

@@ -82,6 +82,7 @@ def test_what_a_server_answers(
         ("-NOREPLICAS Not enough good replicas to write.", errors.Unavailable),
         ("-OOM command not allowed when used memory > 'maxmemory'.", errors.OutOfMemory),
         ("-MISCONF Redis is configured to save RDB snapshots", errors.Unavailable),
+        ("The user executing the script can't run this command or subcommand", errors.AccessRefused),
         ("Wrong number of args calling Redis command From Lua script", errors.CommandError),
     ],
 )
@@ -147,6 +148,10 @@ def test_a_user_with_limits(redis_with_acl: RedisServer) -> None:
         for command in (("SET", "key", "x"), ("FLUSHALL",)):
             with pytest.raises(errors.AccessRefused, match="NOPERM"):
                 client.call(*command)
+        # nor by a script
+        for call in ("redis.call('FLUSHALL')", "redis.call('SET', 'key', 'x')"):
+            with pytest.raises(errors.AccessRefused, match="user"):
+                client.call("EVAL", call, 0)
         assert client.connects == 1
 
 

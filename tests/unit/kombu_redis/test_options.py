@@ -147,6 +147,11 @@ def test_the_connection_s_own_parameters() -> None:
     assert Options.parse({"socket_connect_timeout": 3}, client=connection).socket_connect_timeout == 3
 
 
+def test_a_connect_timeout_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="socket_connect_timeout of the transport redis cannot be -1"):
+        Options.parse({}, client=Connection("redis://", connect_timeout=-1))
+
+
 def test_a_lease_is_never_longer_than_the_visibility_timeout() -> None:
     assert Options.parse({"visibility_timeout": 5}).lease == 5
     assert Options.parse({"lease": 7}).lease == 7

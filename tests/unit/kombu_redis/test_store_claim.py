@@ -69,6 +69,27 @@ def test_an_entry_of_the_lease_is_one_that_kombu_5_restores(shop, redis_client):
     assert before + 29 < over < before + 40
 
 
+@pytest.mark.parametrize("odd", [False, True], ids=["message", "no JSON"])
+def test_a_queues_only_message_is_not_leased_when_nobody_acknowledges(shop, redis_client, odd):
+    # Given a message, or what is none, at a lower step
+    shop.store.push(shop.outlet("work", step=6), [b"no JSON" if odd else payload(1)])
+    source = (Source("work", no_ack=True),)
+
+    # When it is claimed by somebody who has no room, and by one who has
+    assert shop.store.claim(source, [0], "me.", 1).messages == ()
+    assert shop.store.claim((Source("work", "other", no_ack=True),), [1], "me.", 1).stale == ["work"]
+    claimed = shop.store.claim(source, [1], "me.", 1)
+
+    # Then it has no tag, and the server has forgotten it
+    ((leased,), nothing) = (claimed.messages, claimed.unreadable)[:: -1 if odd else 1]
+    assert (leased.queue, leased.level, leased.tag) == ("work", shop.keys.level("work", 6), "")
+    assert not nothing
+    assert not redis_client.exists("unacked", "unacked_index", leased.level)
+    # and those of a queue with more than one are leased as ever
+    shop.push(2, 3)
+    assert all(leased.tag for leased in shop.store.claim(source, [9], "me.", 1).messages)
+
+
 def test_priorities_go_first_and_each_level_keeps_its_order(shop):
     # Given messages at two of the old steps
     for step, numbers in ((9, (1, 2)), (0, (3, 4))):

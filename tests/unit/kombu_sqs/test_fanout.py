@@ -14,10 +14,11 @@ from kombu import Connection, Exchange, Queue
 from kombu.exceptions import UnsupportedCapability
 from kombu.pidbox import Mailbox
 from kombu_sqs import UndefinedExchangeException, reset
+from tests.support.sqs import Endpoint
 from tests.unit.kombu_sqs.helpers import Inbox, connect, until
 
 if TYPE_CHECKING:
-    from tests.support.sqs import Endpoint
+    from tests.support.sqs_proxy import HttpProxy
 
 #: Another process, which knows nothing of the bindings made here.
 PUBLISHER = """
@@ -107,6 +108,36 @@ def test_the_policy_of_others_is_kept(sqs_endpoint: Endpoint, sqs_name: str) -> 
     statements = json.loads(sqs_endpoint.attributes(queue)["Policy"])["Statement"]
     assert [one["Sid"] for one in statements] == ["theirs", "KombuFanout"]
     assert len(statements[1]["Condition"]["ArnEquals"]["aws:SourceArn"]) == 2
+
+
+class TestTwoProcessesThatBindAtOnce:
+    """Each reads the queue's policy, adds its topic and writes it: the second undoes what the first wrote."""
+
+    def test_who_binds_sees_to_it_that_its_topic_is_in(
+        self, sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
+    ) -> None:
+        # Given: what is written is gone at once, twice
+        sqs_proxy.rule = lambda action, number: {} if action == "SetQueueAttributes" and number <= 2 else None
+        with fanout(Endpoint(sqs_proxy.port).url) as connection:
+            # When
+            Queue(sqs_name, Exchange(sqs_name, "fanout"), channel=connection.channel()).declare()
+            # Then
+            url = sqs_endpoint.client().get_queue_url(QueueName=sqs_name)["QueueUrl"]
+            assert f":{sqs_name}" in sqs_endpoint.attributes(url)["Policy"]
+
+    def test_and_that_it_stays_in(self, sqs_endpoint: Endpoint, sqs_name: str) -> None:
+        # Given
+        with fanout(sqs_endpoint.url) as connection:
+            Queue(sqs_name, Exchange(sqs_name, "fanout"), channel=connection.channel()).declare()
+            url = sqs_endpoint.client().get_queue_url(QueueName=sqs_name)["QueueUrl"]
+            policy = sqs_endpoint.attributes(url)["Policy"]
+            topic = json.loads(policy)["Statement"][0]["Condition"]["ArnEquals"]["aws:SourceArn"][0]
+            # When: the other one, which had read it before, is slower
+            theirs = policy.replace(topic, f"{topic}-of-another")
+            sqs_endpoint.client().set_queue_attributes(QueueUrl=url, Attributes={"Policy": theirs})
+            # Then: both are in
+            until(lambda: f'"{topic}"' in sqs_endpoint.attributes(url)["Policy"], "it is put back")
+            assert f'"{topic}-of-another"' in sqs_endpoint.attributes(url)["Policy"]
 
 
 def test_predefined_exchanges(sqs_endpoint: Endpoint, sqs_name: str) -> None:

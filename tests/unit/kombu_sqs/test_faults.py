@@ -64,7 +64,7 @@ def test_nothing_that_was_accepted_is_lost(
     count = request.config.getoption("--faults")
     sqs_endpoint.create(sqs_name)
     url = Endpoint(sqs_proxy.port).url
-    options = {"request_timeout": LIMIT, "max_attempts": 20, "visibility_timeout": 5, "batch_deletes": True}
+    options = {"request_timeout": LIMIT, "max_attempts": 20, "visibility_timeout": 3, "batch_deletes": True}
     with connect(url, **options) as publishing, connect(url, **options) as consuming:
         sqs_proxy.rule = troubled(1 / 3, seed=7)
         accepted: list[int] = []
@@ -118,7 +118,8 @@ def test_polling_goes_on_after_a_long_outage(
 
 def test_an_endpoint_that_is_not_there(sqs_name: str) -> None:
     # Given: nobody listens
-    with Connection("sqs://key:secret@127.0.0.1:1", transport_options={"max_attempts": 2}) as connection:
+    options = {"max_attempts": 2, "retry_interval": 0.02}
+    with Connection("sqs://key:secret@127.0.0.1:1", transport_options=options) as connection:
         with pytest.raises(connection.recoverable_connection_errors):
             Queue(sqs_name, channel=connection.channel()).declare()
         with pytest.raises(connection.connection_errors):
@@ -158,7 +159,7 @@ def test_waiting_takes_no_cpu(sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_
             # When
             started = monotonic()
             before = {job: _cpu(worker.pid) for job, worker in workers.items()}
-            sleep(3)
+            sleep(2)
             passed = monotonic() - started
             used = {job: (_cpu(worker.pid) - before[job]) / passed for job, worker in workers.items()}
             # Then

@@ -39,8 +39,7 @@ def run(hub: Hub, happened: Any, seconds: float = 10.0) -> None:
 class TestEventLoop:
     def test_more_than_one_turn_takes(self, sqs_endpoint: Endpoint, sqs_name: str, hub: Hub) -> None:
         queue = sqs_endpoint.create(sqs_name)
-        for number in range(25):
-            sqs_endpoint.client().send_message(QueueUrl=queue, MessageBody=str(number))
+        sqs_endpoint.fill(queue, 25)
         with connect(sqs_endpoint.url) as connection:
             connection.register_with_event_loop(hub)
             inbox = Inbox(connection, sqs_name, prefetch=0)
@@ -52,8 +51,7 @@ class TestEventLoop:
     ) -> None:
         # Given: a worker with room for two, which acknowledges from another thread when it is done
         queue = sqs_endpoint.create(sqs_name)
-        for number in range(4):
-            sqs_endpoint.client().send_message(QueueUrl=queue, MessageBody=str(number))
+        sqs_endpoint.fill(queue, 4)
         with connect(sqs_endpoint.url) as connection:
             inbox = Inbox(connection, sqs_name, prefetch=2)
             connection.register_with_event_loop(hub)
@@ -129,8 +127,7 @@ def test_a_forked_child(sqs_endpoint: Endpoint, sqs_name: str) -> None:
 def test_settling_from_other_threads(sqs_endpoint: Endpoint, sqs_name: str) -> None:
     # Given
     queue = sqs_endpoint.create(sqs_name)
-    for number in range(30):
-        sqs_endpoint.client().send_message(QueueUrl=queue, MessageBody=str(number))
+    sqs_endpoint.fill(queue, 30)
     with connect(sqs_endpoint.url, batch_deletes=True) as connection:
         inbox = Inbox(connection, sqs_name, prefetch=5)
         done: list[Any] = []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kombu.exceptions import PreconditionFailed
-from kombu_sqs.naming import Names, canonical, is_fifo, name_in_url, region_in_host
+from kombu_sqs.naming import Names, canonical, is_fifo, region_in_host
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,3 @@ def test_and_back() -> None:
 )
 def test_the_region_in_a_host(host: str | None, region: str | None) -> None:
     assert region_in_host(host) == region
-
-
-def test_the_name_in_a_url() -> None:
-    assert name_in_url("https://sqs.eu-west-1.amazonaws.com/123/orders.fifo") == "orders.fifo"

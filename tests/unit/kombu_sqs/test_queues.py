@@ -138,8 +138,7 @@ class TestStandard:
 
     def test_purging_counts(self, sqs_endpoint: Endpoint, sqs_name: str) -> None:
         queue = sqs_endpoint.create(sqs_name)
-        for number in range(12):
-            sqs_endpoint.client().send_message(QueueUrl=queue, MessageBody=str(number))
+        sqs_endpoint.fill(queue, 12)
         with connect(sqs_endpoint.url) as connection:
             held = connection.default_channel.basic_get(sqs_name)
             assert connection.default_channel.queue_purge(sqs_name) == 11

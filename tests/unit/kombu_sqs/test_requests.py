@@ -12,7 +12,7 @@ from kombu import Exchange, Queue
 from kombu.exceptions import ConnectionError as KombuConnectionError
 from tests.support.sqs import Endpoint, free_port
 from tests.support.sqs_proxy import LOSE, HttpProxy, refusal
-from tests.unit.kombu_sqs.helpers import Inbox, connect, until
+from tests.unit.kombu_sqs.helpers import PATIENCE, Inbox, connect, until
 
 RETRY = {"max_retries": 3, "interval_start": 0, "interval_step": 0}
 MISSING = refusal("QueueDoesNotExist", 400)
@@ -156,6 +156,34 @@ class TestQueuesThatComeAndGo:
         # Then
         assert sqs_endpoint.client().get_queue_url(QueueName=sqs_name)
         assert "60 seconds" in caplog.text
+
+    def test_an_answer_from_before_it_was_deleted_is_not_remembered(
+        self, sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
+    ) -> None:
+        # Given: one thread asks where the queue is, and the answer is on its way
+        url = sqs_endpoint.create(sqs_name)
+        asked, deleted = threading.Event(), threading.Event()
+
+        def hold_first(action: str, number: int) -> Any:
+            if (action, number) != ("GetQueueUrl", 1):
+                return None
+            asked.set()
+            deleted.wait(PATIENCE)
+            return {"QueueUrl": url}
+
+        sqs_proxy.rule = hold_first
+        with connect(Endpoint(sqs_proxy.port).url, request_timeout=2 * PATIENCE) as connection:
+            asking = threading.Thread(target=connection.channel()._has_queue, args=[sqs_name])
+            asking.start()
+            assert asked.wait(PATIENCE)
+            # When: another one deletes it meanwhile
+            connection.channel().queue_delete(sqs_name)
+            deleted.set()
+            asking.join()
+            # Then: it is made again when it is declared again
+            Queue(sqs_name, channel=connection.channel()).declare()
+            connection.Producer().publish("hello", routing_key=sqs_name)
+            Inbox(connection, sqs_name).receive(1)[0].ack()
 
 
 def test_a_queue_goes_although_its_subscription_stays(

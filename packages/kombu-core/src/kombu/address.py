@@ -244,8 +244,10 @@ class Address:
 
     @property
     def host(self) -> str:
-        """``hostname:port``, without the port when there is none."""
+        """``hostname:port``, without the port when there is none; of a socket's path the URL, without the password."""
         info = self._info()
+        if self.uri_prefix:
+            return sanitize_url(info["hostname"], "**")
         return ":".join(str(part) for part in (info["hostname"], info["port"]) if part)
 
     def __eqhash__(self) -> ConnectionKey:

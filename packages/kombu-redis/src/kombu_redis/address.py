@@ -169,10 +169,9 @@ def _verify_mode(value: Any) -> ssl.VerifyMode:
     if value is None:
         return ssl.CERT_REQUIRED
     if isinstance(value, str):
-        name = value.lower().removeprefix("cert_")
-        if name not in _VERIFY:
-            raise ValueError(f"ssl_cert_reqs is {value!r}; expected one of {', '.join(_VERIFY)}")
-        return _VERIFY[name]
+        value = _VERIFY.get(value.lower().removeprefix("cert_"), value)
+    if value not in _VERIFY.values():
+        raise ValueError(f"ssl_cert_reqs is {value!r}; expected one of {', '.join(_VERIFY)}")
     return ssl.VerifyMode(value)
 
 
@@ -213,4 +212,6 @@ def _socket_path(url: str) -> tuple[str, Mapping[str, str]]:
     found.update(
         {name: unquote(value) for name, value in (("username", user), ("password", password)) if value}
     )
+    if not path:
+        raise ValueError("redis+socket:// is followed by the path of a socket, as in redis+socket:///run/redis.sock")
     return unquote(slash + path), found

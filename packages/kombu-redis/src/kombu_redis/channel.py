@@ -14,7 +14,7 @@ from kombu.transport.virtual import policy
 from kombu.transport.virtual.hooks import channel_verb
 
 from .declaring import DeclareVerbs
-from .envelope import RAW
+from .envelope import LEASE, RAW
 from .historic import HistoricNames
 from .publishing import PublishVerbs
 from .settling import QoS
@@ -129,6 +129,9 @@ class Channel(HistoricNames, PublishVerbs, DeclareVerbs, virtual.Channel):
                 message: dict[str, Any] = fetched.pop() if fetched else broadcasts.popleft()  # type: ignore[union-attr]
             except IndexError:  # given back by another thread, which cancels the consumer
                 break
+            lease = message.get(LEASE)
+            if lease is not None and lease.tag and lease.tag not in self.connection.held:
+                continue  # it has ended: somebody else has the message
             properties = message["properties"]
             if "expires_at" not in properties or not policy.is_expired(properties, time()):
                 return message
@@ -178,7 +181,7 @@ class Channel(HistoricNames, PublishVerbs, DeclareVerbs, virtual.Channel):
             self._check_owner(spec, (60, 70), "Basic.get")
         self.directory.touch([queue])  # (nothing to do unless it has x-expires)
         while True:
-            (found,) = self.connection.take_from([(queue, 1)])
+            found = self.connection.take_from({queue: 1})[queue]
             if found is None:
                 text = f"NOT_FOUND - no queue {queue!r} in vhost {self.state.vhost!r}"
                 raise NotFound(text, (60, 70), "Basic.get")
@@ -250,7 +253,7 @@ class Channel(HistoricNames, PublishVerbs, DeclareVerbs, virtual.Channel):
     def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
         from queue import Empty
 
-        (found,) = self.connection.take_from([(queue, 1)])
+        found = self.connection.take_from({queue: 1})[queue]
         if not found:
             raise Empty
         return found[0]

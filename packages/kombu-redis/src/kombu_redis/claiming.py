@@ -36,6 +36,8 @@ class Source(NamedTuple):
     max_priority: int | None = None
     #: The queue is limited by bytes, which are counted.
     counts_bytes: bool = False
+    #: Nobody here acknowledges: a message that is the only one is not leased, and has no tag.
+    no_ack: bool = False
 
 
 class Claimed(NamedTuple):
@@ -116,23 +118,26 @@ class Claims(Calls):
         tags = padded(prefix)
         names: list[Argument] = [keys.queues]
         about: list[Argument] = [len(sources), tags, self._score, keys.sep]
-        for (queue, declared, _, counts), lists in zip(sources, levels, strict=True):
+        for (queue, declared, _, counts, no_ack), lists in zip(sources, levels, strict=True):
             names += (keys.unacked(queue), keys.unacked_index(queue), keys.wake(queue))
             names += (keys.delayed(queue), keys.bytes(queue), keys.consumers(queue), *lists)
-            about += (queue, declared, "1" if counts else "", len(lists))
-        called = self._script("claim", "common")
+            about += (queue, declared, "b" if counts else "n" if no_ack else "", len(lists))
+        called = self._script("claim", "claim_only", "common")
         head = (
             called.head(len(names), len(names) + len(about) + 3 + len(sources)) + bulks(names) + bulks(about)
         )
         claim = self._claims[sources, prefix] = Claim(head, tags, sources, levels)
         return claim
 
-    def claimed(self, reply: list[bytes] | None, claim: Claim, first: int) -> Claimed:
+    def claimed(self, reply: list[Any] | None, claim: Claim, first: int) -> Claimed:
         """Read the reply to a call of :func:`pack_claim`."""
         if reply is None:
             return Claimed(next=first)
-        taken, stale, promoted = header_of(reply[0])
         sources = claim.sources
+        if reply[0].__class__ is int:
+            only = [(sources[0].queue, claim.levels[0][reply[0]], 1)]
+            return Claimed(*self._parser.messages(reply[1:], only, "", first), next=first)
+        taken, stale, promoted = header_of(reply[0])
         runs: list[Run] = [(sources[at].queue, claim.levels[at][level], many) for at, level, many in taken]
         messages, unreadable = (
             self._parser.messages(reply[1:], runs, claim.prefix, first) if runs else ((), ())

@@ -23,7 +23,10 @@ class Credentials(CredentialProvider):
     """
 
     def __init__(self, provider: Any) -> None:
-        found = symbol_by_name(provider)
+        try:
+            found = symbol_by_name(provider)
+        except (ImportError, AttributeError, ValueError) as exc:
+            raise ValueError(f"credential_provider {provider!r} is no dotted name of a class: {exc}") from None
         if isinstance(found, type):
             found = found()
         if not callable(getattr(found, "get_credentials", None)):

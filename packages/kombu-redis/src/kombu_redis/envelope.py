@@ -57,7 +57,7 @@ class Verbatim(str):
 class Lease(NamedTuple):
     """What a connection knows of a message it holds."""
 
-    #: The field of ``unacked``; "" when the server has forgotten the message (``ack_emulation=False``).
+    #: The field of ``unacked``; "" when the server has forgotten the message (``no_ack``).
     tag: str
     #: The list it came from.
     level: str
@@ -101,10 +101,12 @@ def read_envelope(data: Any) -> dict[str, Any]:
     headers = data.setdefault("headers", None)
     if headers.__class__ is not dict and headers is not None:
         raise ValueError(f"the headers of a message are a JSON object, not {type(headers).__name__}")
-    encoding = properties.get("body_encoding")
-    if encoding not in PLAINLY and not (encoding.__class__ is data["body"].__class__ is str):
-        kinds = f"{type(data['body']).__name__} and {type(encoding).__name__}"
-        raise ValueError(f"body and body_encoding of a message are text, not {kinds}")
+    body, encoding = data["body"], properties.get("body_encoding")
+    plainly = encoding in PLAINLY
+    if not (body.__class__ is str or (plainly and isinstance(body, bytes))):
+        raise ValueError(f"the body of a message is text, not {type(body).__name__}")
+    if not (plainly or encoding.__class__ is str):
+        raise ValueError(f"body_encoding of a message is text, not {type(encoding).__name__}")
     info = properties.get("delivery_info")
     if info.__class__ is not dict and info is not None:
         raise ValueError(f"delivery_info of a message is a JSON object, not {type(info).__name__}")

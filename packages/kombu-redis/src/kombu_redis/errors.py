@@ -172,6 +172,10 @@ _BY_START: tuple[tuple[str, type[Any]], ...] = (
 _IN_SCRIPT = re.compile(r"Error running script \(call to \w+\): .*?: -(?=[A-Z]+ )")
 
 
+#: What a command of a script answers that the user may not run; the first word is missing.
+_NOT_ALLOWED = re.compile(r"ACL failure in script|The user executing the script can't")
+
+
 def error_from_driver(exc: BaseException, where: str = "") -> Any:
     """The error of this module that ``exc``, which the driver raised, stands for.
 
@@ -179,6 +183,8 @@ def error_from_driver(exc: BaseException, where: str = "") -> Any:
         where: goes before the text.
     """
     text = _IN_SCRIPT.sub("", str(exc))
+    if _NOT_ALLOWED.search(text):
+        exc = driver.NoPermissionError(text)
     known = next(((word, kind) for theirs, word, kind in _BY_CLASS if isinstance(exc, theirs)), None)
     if known is None:
         kind = next((kind for start, kind in _BY_START if text.startswith(start)), CommandError)

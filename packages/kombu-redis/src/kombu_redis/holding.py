@@ -52,7 +52,8 @@ class Holding(Looping):
             queue, tag = leased.queue, leased.tag
             if queue not in declared:
                 declared[queue] = bool(self.directory.declared(queue))
-            self.held[tag] = None
+            if tag:
+                self.held[tag] = None
             message = envelope_of(leased)
             message[LEASE] = Lease(tag, leased.level, declared[queue])
             found[queue].append(message)  # type: ignore[union-attr]

@@ -118,7 +118,7 @@ class Options:
         if client is not None and "socket_connect_timeout" not in values:
             # (what the program set, not what a deadline leaves of it just now)
             with grace_scope(3600):
-                values["socket_connect_timeout"] = _seconds(client.connect_timeout)
+                values["socket_connect_timeout"] = _read("socket_connect_timeout", client.connect_timeout)
         if values.get("credential_provider") is None:
             values["credential_provider"] = getattr(client, "credential_provider", None)
         return cls(**values)

@@ -71,7 +71,7 @@ class Parser:
         """The messages of a reply.
 
         Arguments:
-            prefix: with numbers from ``first`` on, the tags.
+            prefix: with numbers from ``first`` on, the tags; "" for messages that have none.
         """
         parsed = self.parse(payloads)
         if parsed is None:
@@ -80,7 +80,7 @@ class Parser:
         at = 0
         for queue, level, count in runs:
             for message in parsed[at : at + count] if count < len(parsed) else parsed:
-                messages.append(Leased(queue, level, f"{prefix}{first:09d}", message))
+                messages.append(Leased(queue, level, prefix and f"{prefix}{first:09d}", message))
                 first += 1
             at += count
         return messages, []
@@ -127,7 +127,7 @@ def _one_by_one(
     messages, unreadable = [], []
     places = [(queue, level) for queue, level, count in runs for _ in range(count)]
     for (queue, level), payload in zip(places, payloads, strict=True):
-        tag = f"{prefix}{first:09d}"
+        tag = prefix and f"{prefix}{first:09d}"
         first += 1
         try:
             message = json.loads(payload.decode())

@@ -79,7 +79,7 @@ class Sweep:
         queues = store.due_to_expire()
         directory.load_queue(*queues)
         for queue in queues:
-            self._transport.take_from([(queue, 0)])  # takes none: what was delayed is ready first
+            self._transport.take_from({queue: 0})  # takes none: what was delayed is ready first
             for leased in store.expire(queue, channel._max_priority(queue))[
                 0
             ]:  # (unreadable ones never expire)

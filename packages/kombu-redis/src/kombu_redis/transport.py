@@ -24,19 +24,20 @@ from .directory import Directory
 from .envelope import read_envelope
 from .errors import get_redis_error_classes
 from .fanout import Broadcasts
-from .holding import Holding
+from .holding import Found, Holding
 from .keeper import Keeper
 from .keys import Keys
 from .looping import Parts, share_out
 from .lulls import Lulls
 from .options import Options
 from .pulling import Pulls
+from .replies import ERRORS
 from .store import Source, Store
 from .sweep import Sweep
 from .waiting import Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from kombu.transport.virtual.ledger import Subscription
 
@@ -178,7 +179,10 @@ class Transport(Holding):
 
     def decode(self, payload: bytes | str) -> dict[str, Any]:
         """The envelope that a payload is; :exc:`ValueError` when it is none."""
-        return read_envelope(json.loads(payload))
+        try:
+            return read_envelope(json.loads(payload))
+        except ERRORS as exc:
+            raise ValueError(str(exc)) from exc
 
     def subscribe(self, subscription: Subscription) -> None:
         """The consumer has its turn from now on."""
@@ -260,7 +264,7 @@ class Transport(Holding):
             else:
                 everybody += wanting
         if everybody:
-            found |= self._claim(everybody)
+            found |= self._claim(everybody, alone=not found)
         if found:
             self.idle = False
         return heard or found
@@ -274,18 +278,20 @@ class Transport(Holding):
                 grouped.setdefault(subscription.channel, []).append(subscription)
         return grouped
 
-    def _claim(self, wanting: list[tuple[Subscription, int]], limit: int = MOST) -> bool:
+    def _claim(
+        self, wanting: list[tuple[Subscription, int]], limit: int = MOST, alone: bool = False
+    ) -> bool:
         rooms = rooms_of(wanting)
         if self._cycle is not None:
             limit = 1  # the next one is of the first queue that has any by then
-        found = dict(zip(rooms, self.take_from(list(rooms.items()), limit), strict=True))
+        # Only when its message is not going to wait behind others.
+        no_ack = alone and len(rooms) == 1 and all(taker.no_ack for taker, _ in wanting)
+        found = self.take_from(rooms, limit, no_ack)
         if self.takes_turns:
             self.lulls.note(found, limit)
         return self.hand_out(found, wanting)
 
-    def hand_out(
-        self, found: dict[str, list[dict[str, Any]] | None], wanting: list[tuple[Subscription, int]]
-    ) -> bool:
+    def hand_out(self, found: Found, wanting: list[tuple[Subscription, int]]) -> bool:
         """Messages by queue (None: it is gone) to the consumers that they were claimed for; whether there are any."""
         for queue, messages in found.items():
             takers = [(taker, room) for taker, room in wanting if taker.queue == queue]
@@ -300,37 +306,30 @@ class Transport(Holding):
                         taker.channel._unfetch(taker)
         return any(messages is None or messages for messages in found.values())
 
-    def take_from(
-        self, wants: Sequence[tuple[str, int]], limit: int = MOST
-    ) -> list[list[dict[str, Any]] | None]:
-        """Claim messages, ``limit`` in all.
+    def take_from(self, wants: dict[str, int], limit: int = MOST, no_ack: bool = False) -> Found:
+        """Claim messages of queues, so many of each at most, and ``limit`` in all.
 
-        Returns: for each (queue, how many at most) the envelopes, oldest first; None if it is gone.
+        Arguments:
+            no_ack: they are delivered at once, and nobody acknowledges.
+        Returns: the envelopes by queue, oldest first; None for a queue that is gone.
         """
-        found: dict[str, list[dict[str, Any]] | None] = {queue: [] for queue, _ in wants}
+        found: Found = {queue: [] for queue in wants}
         try:
-            self._take_from(wants, limit, found)
+            self._take_from(wants, limit, no_ack, found)
         except BaseException:
             self.lapse(found)
             raise
-        return list(found.values())
+        return found
 
-    def _take_from(
-        self,
-        wants: Sequence[tuple[str, int]],
-        limit: int,
-        found: dict[str, list[dict[str, Any]] | None],
-    ) -> None:
+    def _take_from(self, wants: dict[str, int], limit: int, no_ack: bool, found: Found) -> None:
         for _ in range(TRIES):
-            sources = tuple(self.source(queue) for queue, _ in wants)
+            sources = tuple([self.source(queue, no_ack) for queue in wants])
             with self.lock:
-                self.pulls.precede(wants)
+                self.pulls.precede(wants.items())
                 first = self.number
                 # A claim that fails may have been carried out: a tag must never stand for two messages.
                 self.number += MOST
-                claimed = self.store.claim(
-                    sources, [room for _, room in wants], self.prefix, first, limit=limit
-                )
+                claimed = self.store.claim(sources, [*wants.values()], self.prefix, first, limit=limit)
                 self.number = claimed.next
             self.enter(claimed, found)
             nothing = not (claimed.messages or claimed.unreadable or claimed.stale)
@@ -340,17 +339,17 @@ class Transport(Holding):
                 break
             gone = self.directory.revalidate(claimed.stale)
             found.update(dict.fromkeys(gone))
-            wants = [(queue, room) for queue, room in wants if queue in claimed.stale and queue not in gone]
+            wants = {queue: wants[queue] for queue in claimed.stale if queue not in gone}
             limit -= len(claimed.messages) + len(claimed.unreadable)
             if not wants or limit <= 0:
                 break
 
-    def source(self, queue: str) -> Source:
+    def source(self, queue: str, no_ack: bool = False) -> Source:
         """What a claim says of a queue."""
         spec = self.state.queues.get(queue)
         rules = spec.policy if spec is not None else PLAIN
         counted = rules.max_length_bytes is not None
-        return Source(queue, self.directory.declared(queue), rules.max_priority, counted)
+        return Source(queue, self.directory.declared(queue), rules.max_priority, counted, no_ack)
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until a message, a broadcast or :meth:`wake` comes; see :mod:`.waiting`."""

@@ -178,11 +178,10 @@ class Channel(HistoricNames, virtual.Channel):
         return found[0]
 
     def _get_fetched(self, subscription: Subscription) -> dict[str, Any]:
+        limit = ahead = self.fetch_size
         room = self.qos.budget(subscription)
-        if room is None:
-            limit = ahead = self.fetch_size
-        else:
-            limit, ahead = min(room, self.fetch_size), min(room - 1, self.fetch_size)
+        if room is not None and room <= limit:
+            limit, ahead = room, room - 1
         letter = self._session.pump.take(subscription.queue, limit, ahead)
         if letter is None:
             raise Empty

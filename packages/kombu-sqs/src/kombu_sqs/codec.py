@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +122,7 @@ def _envelope(text: str) -> Letter | None:
     if text.startswith(_BASE64_OBJECT):
         try:
             text = b64decode(text, validate=True).decode()
-        except (Base64Error, ValueError):
+        except ValueError:
             return None
     elif not text.startswith("{"):
         return None

@@ -7,6 +7,8 @@ sns:ListSubscriptionsByTopic, sns:DeleteTopic; sqs:GetQueueAttributes and sqs:Se
 from __future__ import annotations
 
 import json
+from heapq import heappop, heappush
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -21,7 +23,7 @@ from .errors import (
 from .naming import is_fifo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .broker import Broker
     from .clients import Clients
@@ -37,13 +39,26 @@ logger = get_logger(__name__)
 LIMIT = 262144
 #: The statement in a queue's policy that lets topics send to it.
 STATEMENT = "KombuFanout"
+#: A policy can only be replaced as a whole, so two processes that do so at once may undo each other: what was written
+#: is read again, so often while binding, and so many seconds later (SetQueueAttributes: known everywhere after 60).
+TRIES = 4
+LOOKS = 1.0, 65.0
 
 
 class Fanout:
-    """Topics and subscriptions of one connection; what is known of them is shared through the broker."""
+    """Topics and subscriptions of one connection; what is known of them is shared through the broker.
+
+    ``poke`` is told when :meth:`look` will be due (monotonic clock).
+    """
 
     def __init__(
-        self, clients: Clients, queues: Queues, sender: Sender, options: Options, broker: Broker
+        self,
+        clients: Clients,
+        queues: Queues,
+        sender: Sender,
+        options: Options,
+        broker: Broker,
+        poke: Callable[[float], object],
     ) -> None:
         self._clients = clients
         self._queues = queues
@@ -51,6 +66,9 @@ class Fanout:
         self._predefined = options.predefined_exchanges
         self._tags = options.queue_tags
         self._broker = broker
+        self._poke = poke
+        #: A heap: when to look again (monotonic clock) whether a topic may send to a queue.
+        self._looks: list[tuple[float, str, str]] = []
         if any(is_fifo(entry.arn) for entry in self._predefined.values()):
             broker.has_fifo = True
 
@@ -106,11 +124,6 @@ class Fanout:
         for key in [key for key in self._broker.subscriptions if key[0] == arn]:
             self._broker.subscriptions.pop(key, None)
 
-    def delete_unused(self, exchange: str) -> None:
-        """DeleteTopic unless some queue is subscribed."""
-        if exchange in self._broker.topics and not any(self._subscriptions(exchange)):
-            self.delete(exchange)
-
     # -- subscriptions -------------------------------------------------------------------------------------
 
     def subscribe(self, exchange: str, target: Target) -> None:
@@ -121,7 +134,7 @@ class Fanout:
         queue = self._queues.arn(target)
         try:
             if target.predefined is None:
-                self._allow(target, queue, topic)
+                self._allow(target, topic)
             answer = self._call(
                 "subscribe",
                 exchange,
@@ -177,11 +190,23 @@ class Fanout:
                 return
             token = {"NextToken": answer["NextToken"]}
 
-    def _allow(self, target: Target, queue: str, topic: str) -> None:
-        """Let the topic send to the queue: one statement in the queue's policy, beside those of others."""
-        text = self._queues.attributes(target, "Policy").get("Policy")
-        policy: dict[str, Any] = json.loads(text) if text else {"Version": "2012-10-17", "Statement": []}
-        statements = policy["Statement"]
+    # -- policies ------------------------------------------------------------------------------------------
+
+    def _allow(self, target: Target, topic: str) -> None:
+        """Let the topic send to the queue, and see to it that this stays so."""
+        for tries in range(TRIES):
+            if self._is_allowed(target, topic):
+                break
+            if tries:
+                self._queues.pause(tries)
+        if tries:
+            self._look_again(topic, target.name, *LOOKS)
+
+    def _is_allowed(self, target: Target, topic: str) -> bool:
+        """Whether the queue's policy lets the topic send to it; if not, a statement does, beside those of others."""
+        found = self._queues.attributes(target, "Policy", "QueueArn")
+        policy: dict[str, Any] = json.loads(found.get("Policy") or '{"Version": "2012-10-17"}')
+        statements = _listed(policy.get("Statement", []))
         mine: dict[str, Any] | None = next((one for one in statements if one.get("Sid") == STATEMENT), None)
         if mine is None:
             mine = {
@@ -189,13 +214,37 @@ class Fanout:
                 "Effect": "Allow",
                 "Principal": {"Service": "sns.amazonaws.com"},
                 "Action": "sqs:SendMessage",
-                "Resource": queue,
+                "Resource": found["QueueArn"],
                 "Condition": {"ArnEquals": {"aws:SourceArn": []}},
             }
             statements.append(mine)
         condition = mine["Condition"]["ArnEquals"]
-        allowed = condition["aws:SourceArn"]
-        allowed = [allowed] if isinstance(allowed, str) else allowed
-        if topic not in allowed:
-            condition["aws:SourceArn"] = [*allowed, topic]
-            self._queues.set_attributes(target, {"Policy": json.dumps(policy)})
+        allowed = _listed(condition["aws:SourceArn"])
+        if topic in allowed:
+            return True
+        condition["aws:SourceArn"] = [*allowed, topic]
+        policy["Statement"] = statements
+        self._queues.set_attributes(target, {"Policy": json.dumps(policy)})
+        return False
+
+    def _look_again(self, topic: str, queue: str, *seconds: float) -> None:
+        for when in seconds:
+            heappush(self._looks, (monotonic() + when, topic, queue))
+            self._poke(monotonic() + when)
+
+    def due_at(self) -> float | None:
+        """When to call :meth:`look` (monotonic clock); None when there is nothing to look at."""
+        return self._looks[0][0] if self._looks else None
+
+    def look(self) -> None:
+        """Look at the policy that is first in line: another process may have put its own in place of it."""
+        _, topic, queue = heappop(self._looks)
+        is_bound = (topic, queue) in self._broker.subscriptions
+        if is_bound and not self._is_allowed(self._queues.find(queue), topic):
+            logger.warning("The policy of queue %r had lost the topic %s, and has it again", queue, topic)
+            self._look_again(topic, queue, LOOKS[-1])
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list in a policy, which may be a single value there."""
+    return list(value) if isinstance(value, list) else [value]

@@ -11,7 +11,7 @@ import string
 
 from kombu.exceptions import PreconditionFailed
 
-__all__ = ("FIFO", "Names", "canonical", "is_fifo", "name_in_url", "region_in_host")
+__all__ = ("FIFO", "Names", "canonical", "is_fifo", "region_in_host")
 
 FIFO = ".fifo"
 QUEUE_LIMIT = 80
@@ -72,11 +72,6 @@ class Names:
         """Another name that became the same at AWS; None when this one is alone."""
         first = self._known.get(self.to_aws(name))
         return None if first == name else first
-
-
-def name_in_url(url: str) -> str:
-    """The queue's name: the last part of its URL."""
-    return url.rstrip("/").rpartition("/")[2]
 
 
 #: Of the service, FIPS and dual-stack ones as well, of an endpoint in a VPC, and as queues' URLs were once.

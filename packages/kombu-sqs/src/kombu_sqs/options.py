@@ -149,11 +149,10 @@ class Options:
 
         One, so that a stop is quick; more where many queues would make many requests. Where queues take turns, one.
         """
-        if queues > self.receivers:
-            return min(1, self.wait_time_seconds or 1) if self.wait_time_seconds != 0 else 0
-        if self.wait_time_seconds is not None:
-            return self.wait_time_seconds
-        return min(LONGEST_WAIT, max(1, -(-queues // RATE)))
+        wait = self.wait_time_seconds
+        if wait is None:
+            wait = min(LONGEST_WAIT, max(1, -(-queues // RATE)))
+        return min(1, wait) if queues > self.receivers else wait
 
 
 def read(client: Any) -> Options:
@@ -172,8 +171,6 @@ def read(client: Any) -> Options:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         logger.warning("the transport sqs has no option %r: ignored.%s", name, hint)
     values = {name: value for name, value in given.items() if name in known and value is not None}
-    if values.get("polling_interval", 0) is None:
-        del values["polling_interval"]
     for name in _RANGES.keys() - _FRACTIONS:
         if isinstance(values.get(name), float) and values[name].is_integer():
             values[name] = int(values[name])

@@ -91,9 +91,8 @@ class Receiver:
         """What is there now. It is waited for a second, without which SQS looks at some of its servers only."""
         target = self._queues.find(queue)
         left = remaining()
-        hurried = (
-            left is not None and left < HURRY
-        )  # (giving up a receive at the server would lose what it brings)
+        # (giving up a receive at the server would lose what it brings)
+        hurried = left is not None and left < HURRY
         request = self._request(target, limit, 0 if hurried else min(1, self._options.wait_time(1)))
         del request["QueueUrl"]
         return self._letters(target, self._queues.call("receive_message", target, **request))
@@ -152,17 +151,14 @@ class Receiver:
     @staticmethod
     def _finish(letter: Letter, target: Target, raw: dict[str, Any], held: Held) -> Letter:
         """Note on the letter what SQS says of it, and what settles it."""
-        given = raw.get("MessageAttributes") or {}
         letter.held = held
         properties = letter["properties"]
         system = raw.get("Attributes") or {}
-        count = int(system.get("ApproximateReceiveCount", 1))
-        if count > 1:
-            properties["delivery_count"] = count - 1
-        else:
-            properties.pop("delivery_count", None)
-        if given:
-            properties["message_attributes"] = attributes.from_aws(given)
+        properties.pop("delivery_count", None)
+        if system.get("ApproximateReceiveCount", "1") != "1":
+            properties["delivery_count"] = int(system["ApproximateReceiveCount"]) - 1
+        if raw.get("MessageAttributes"):
+            properties["message_attributes"] = attributes.from_aws(raw["MessageAttributes"])
         for name in ("MessageGroupId", "MessageDeduplicationId"):
             if name in system:
                 properties[name] = system[name]

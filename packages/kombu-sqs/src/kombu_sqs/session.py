@@ -70,13 +70,14 @@ class Session:
         self.sender = Sender(self.queues, options, self.store)
         self.settler = Settler(self.queues, self.leases, options, self.store, self.tidier.poke)
         self.redrive = Redrive(self.queues, self.broker, options)
-        self.fanout = Fanout(self.clients, self.queues, self.sender, options, self.broker)
+        self.fanout = Fanout(self.clients, self.queues, self.sender, options, self.broker, self.tidier.poke)
         self.pump: Pump[Letter] = Pump(
             self._fetch, self._give_back, self._pause, "kombu-sqs", options.receivers
         )
         self.extender.does(self.leases.due_at, self.leases.extend)
         self.tidier.does(self.settler.due_at, self.settler.flush)
         self.tidier.does(self._reclaim_at, self._reclaim)
+        self.tidier.does(self.fanout.due_at, self.fanout.look)
         self._on_gone = on_gone
         self._has_room = has_room
         self._warned: set[str] = set()

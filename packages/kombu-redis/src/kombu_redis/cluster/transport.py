@@ -72,11 +72,13 @@ class ClusterTransport(Transport):
             self.waiter.withdraw()
         return found
 
-    def _claim(self, wanting: list[tuple[Subscription, int]], limit: int = MOST) -> bool:
+    def _claim(
+        self, wanting: list[tuple[Subscription, int]], limit: int = MOST, alone: bool = False
+    ) -> bool:
         with self.lock:
             self.store.is_for_many = len({shard_of(each.queue) for each in self._subscriptions}) > 1
             try:
-                return super()._claim(wanting, limit)
+                return super()._claim(wanting, limit, alone)
             finally:
                 self.store.is_for_many = False
 

@@ -2,14 +2,15 @@
 --
 -- KEYS: the hash of queues; then for each queue: unacked, unacked_index, wake, delayed, bytes, consumers, its levels.
 -- ARGV: number of queues, prefix of the tags, score of the index against the present (lease - visibility_timeout),
---   sep; for each queue: name, known declaration ("" for none), whether bytes are counted ("1"), number of levels;
+--   sep; for each queue: name, known declaration ("" for none), "b" when its bytes are counted or "n" when nobody
+--   acknowledges, number of levels;
 --   then number of the first tag, limit for all, index of the queue to begin with, limit of each queue.
 --
 -- Promises: each message is either in its list or in `unacked` with a score, never in none. Delayed messages
 -- that are due are ready first. A queue that is declared differently from what the client knows is left alone.
 -- Whoever waits for a queue that has messages left is woken.
 --
--- Returns: nil when there is nothing, else as JSON
+-- Returns: what claim_only.lua does; nil when there is nothing, else as JSON
 --   [[[queue, level, count], ..], [stale queue, ..], [queue something was promoted in, ..]]
 -- with queues and levels as indexes from 0, and after it the payloads.
 
@@ -93,7 +94,7 @@ if queues > 1 and queues <= 1000 and is_idle(1, queues) then return nil end
 
 local function take(queue)
   local at, about = places[queue], 4 * queue
-  local name, counts, count = ARGV[about + 1], ARGV[about + 3] == '1', tonumber(ARGV[about + 4])
+  local name, counts, count = ARGV[about + 1], ARGV[about + 3] == 'b', tonumber(ARGV[about + 4])
   if (redis.call('HGET', KEYS[1], name) or '') ~= ARGV[about + 2] then
     stale[#stale + 1] = queue - 1
   else

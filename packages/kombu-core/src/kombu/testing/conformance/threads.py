@@ -41,7 +41,7 @@ class TestThreads:
 
             channel.basic_qos(0, 5, False)
             channel.basic_consume(queue=queue, no_ack=False, callback=handle, consumer_tag=rig.name())
-            deadline = monotonic() + rig.patience
+            deadline = monotonic() + 10 * rig.patience  # (that many messages take a busy broker long)
             while not done.is_set() and monotonic() < deadline:
                 try:
                     connection.drain_events(timeout=0.05)
