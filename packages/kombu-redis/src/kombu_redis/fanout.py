@@ -61,8 +61,9 @@ class Broadcasts:
         #: While two connections are subscribed: what has come by the first, and by the second before that was read.
         self._overlap: set[tuple[bytes, ...]] | None = None
         self._early: list[list[Any]] | None = None
-        #: The first of the two, until nobody watches its descriptor any more.
-        self._retired: Any = None
+        #: Those that others have taken over from; and those of them whose descriptors nobody watches any more.
+        self._retired: list[Any] = []
+        self._unwatched: list[Any] = []
         self._heard = 0.0
         self._look_at = 0.0
         self._pinged = False
@@ -73,7 +74,9 @@ class Broadcasts:
         return bool(self._patterns) and all(len(kept) < MOST_WAITING for kept in self.waiting.values())
 
     def fileno(self) -> int:
-        """The socket's descriptor; subscribes again first, after a connection was lost."""
+        """The socket's descriptor, and no other; subscribes again first, after a connection was lost."""
+        self._unwatched += self._retired
+        self._retired.clear()
         self._connect()
         return int(self._line.fileno())
 
@@ -234,14 +237,14 @@ class Broadcasts:
 
         What is published meanwhile comes by both, and is taken in once, in order.
         """
-        retired, self._retired = self._retired, None
-        if retired is not None:
-            retired.close()
+        while self._unwatched:
+            self._unwatched.pop().close()
         old = self._line
         if monotonic() < old.ask_at or not old.outdated():
             return
         early: list[list[Any]] = []
-        self._line, self._retired, self._early = None, old, early
+        self._line, self._early = None, early
+        self._retired.append(old)
         try:
             self._connect()
             self._early, self._overlap = None, set()
@@ -260,7 +263,7 @@ class Broadcasts:
 
     def clients(self) -> list[Any]:
         """The clients it uses."""
-        return [line for line in (self._line, self._retired) if line is not None]
+        return [line for line in (self._line, *self._retired, *self._unwatched) if line is not None]
 
     def close(self) -> None:
         """Close the socket; the subscriptions are kept for the next use."""

@@ -180,7 +180,10 @@ class Session:
         self._login, self.ask_at = login, monotonic() + self._options.lease / 3
 
     def outdated(self) -> bool:
-        """Whether the credential provider, which is asked now, gives others than at the last login."""
+        """Whether the credential provider, asked now, gives others than at the last login, and they are accepted.
+
+        While they are not (yet), the old login holds as far as the server is concerned; the provider is asked again.
+        """
         credentials = self._credentials
         if credentials is None or not self.connected:
             return False
@@ -190,13 +193,12 @@ class Session:
         except Exception as exc:  # a program's own, which may well be working again the next time
             logger.warning("%s: the credential_provider failed with %s", self.address, type(exc).__name__)
             return False
-        return bool(fresh) and fresh != self._login
+        return bool(fresh) and fresh != self._login and self._is_accepted(credentials.last)
 
     def reauthenticate(self) -> None:
         """AUTH again when the credential provider gives others than at the last login; otherwise nothing.
 
-        A connection outlives the validity of a token, unless the server is told the new one. When that is refused, the
-        old login still holds as far as the server is concerned, and the provider is asked again later.
+        A connection outlives the validity of a token, unless the server is told the new one.
         """
         lock = self._take()
         try:
@@ -204,8 +206,6 @@ class Session:
                 return
             assert self._credentials is not None
             login = self._credentials.last
-            if not self._is_accepted(login):
-                return
             self._wire.sock.limit()
             (reply,) = self._exchange(self._take_outgoing() + pack("AUTH", *login), 1)
             if isinstance(reply, Exception):

@@ -53,6 +53,12 @@ class Listener:
         self._again_at = 0.0
         self._heard: dict[Client, float] = {}
         self._pinged: set[Client] = set()
+        #: While two clients are subscribed: what has come by the first, and by the second before that was read.
+        self._overlap: set[tuple[bytes, ...]] | None = None
+        self._early: list[list[Any]] | None = None
+        #: Those that others have taken over from; and those of them whose descriptors nobody watches any more.
+        self._retired: list[Client] = []
+        self._unwatched: list[Client] = []
 
     # -- subscribing ---------------------------------------------------------------------------------------
 
@@ -123,7 +129,9 @@ class Listener:
     # -- hearing -------------------------------------------------------------------------------------------
 
     def filenos(self) -> list[int]:
-        """The descriptors to wait for."""
+        """The descriptors to wait for, and no others."""
+        self._unwatched += self._retired
+        self._retired.clear()
         return [client.fileno() for client in self.clients()]
 
     def read(self, fileno: int | None = None) -> None:
@@ -143,6 +151,13 @@ class Listener:
             return
         kind, channel = reply[0], reply[1].decode()
         if kind in (b"smessage", b"message"):
+            if self._early is not None:
+                self._early.append(reply)
+                return
+            if self._overlap is not None:
+                if tuple(reply) in self._overlap:
+                    return
+                self._overlap.add(tuple(reply))
             if channel in self._channels:
                 self._take(channel, reply[2])
         elif channel in self._channels and kind.endswith(b"subscribe"):
@@ -159,6 +174,8 @@ class Listener:
     def check(self) -> None:
         """Ask nodes that were silent for long whether they are still there; to be called now and then."""
         now = monotonic()
+        while self._unwatched:
+            self._unwatched.pop().close()
         for client in self.clients():
             silent = now - self._heard.get(client, now)
             try:
@@ -176,11 +193,42 @@ class Listener:
     def _log_in_again(self, client: Client) -> None:
         """New credentials: a connection that is subscribed takes no AUTH (RESP 2), so another one takes over.
 
-        What is published in between is not heard.
+        What is published meanwhile comes by both, and is taken in once, in order.
         """
-        self.read(client.fileno())
-        client.close()
-        self._again_at = 0.0
+        channels = [channel for channel, by in self._channels.items() if by is client]
+        fresh = self._nodes.another(client)
+        early: list[list[Any]] = []
+        self._early = early
+        try:
+            if channels:
+                self._ask(fresh, channels)
+        except (*_TROUBLE, errors.CommandError) as exc:
+            logger.info("%s: the old login is used on: %s", client.address, exc)
+            fresh.end()
+            self._channels.update(dict.fromkeys(channels, client))
+            return
+        finally:
+            self._early = None
+        self._nodes.replace(client, fresh)
+        self._retired.append(client)
+        if not channels:
+            return
+        self._overlap = set()
+        try:
+            try:
+                self._read_all(client)
+            finally:
+                for reply in early:
+                    self._take_in(fresh, reply)
+            self._read_all(fresh)
+        finally:
+            self._overlap = None
+
+    def _read_all(self, client: Client) -> None:
+        """Take in all that the node has sent before it answers."""
+        client.write(pack("PING"), 0)
+        while (reply := client.read())[0] != b"pong":
+            self._take_in(client, reply)
 
     # -- letting go ----------------------------------------------------------------------------------------
 
@@ -192,6 +240,8 @@ class Listener:
         """Close the sockets, for good."""
         self._channels.clear()
         self._nodes.end()
+        for client in (*self._retired, *self._unwatched):
+            client.end()
 
 
 def _ignore(error: Exception) -> None:

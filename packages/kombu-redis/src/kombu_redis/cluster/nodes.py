@@ -12,6 +12,7 @@ from kombu_redis.client import Client
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kombu_redis.address import Address
     from kombu_redis.options import Options
 
     from .address import ClusterAddress, Node
@@ -60,12 +61,28 @@ class Nodes:
         """The client of a node, not connected perhaps."""
         client = self._clients.get(node)
         if client is None:
-            client = self._clients[node] = Client(self._address.at(node), self._options, self._name)
-            client.on_late_error = self._on_late_error
-            client.checks = self.checks
+            client = self._clients[node] = self._make(self._address.at(node))
             if self._ended:  # (looked at last: another thread may end all that are there just now)
                 client.end()
         return client
+
+    def _make(self, address: Address) -> Client:
+        client = Client(address, self._options, self._name)
+        client.on_late_error = self._on_late_error
+        client.checks = self.checks
+        return client
+
+    def another(self, client: Client) -> Client:
+        """One more to the same node; for :meth:`replace`."""
+        return self._make(client.address)
+
+    def replace(self, client: Client, by: Client) -> None:
+        """Another one is the client of the node from now on; the old one is the caller's to close."""
+        for node, known in list(self._clients.items()):
+            if known is client:
+                self._clients[node] = by
+        if self._ended:
+            by.end()
 
     def clients(self) -> list[Client]:
         """Those there are."""

@@ -53,7 +53,7 @@ class ClusterWaiter(Waiter):
         #: Since when the consumers work, and how long they did so when that was not short; until when that was counted.
         self._working_since: float | None = None
         self._worked = 0.0
-        self._counted_at = 0.0
+        self._counted_at = self._check_at = 0.0
 
     def _channel(self, queue: str) -> str:
         keys = self._transport.keys.of(queue)
@@ -109,9 +109,12 @@ class ClusterWaiter(Waiter):
 
     def pause(self) -> None:
         """The consumers have worked off what there was."""
+        now = monotonic()
+        if now >= self._check_at:  # (also where messages leave no time to sleep)
+            self._check_at = now + LOOK_AGAIN
+            self._listener.check()
         if self._working_since is None:
             return
-        now = monotonic()
         work = now - self._working_since
         self._worked *= 0.5 ** ((now - self._counted_at) / HALF_LIFE)
         self._worked += work if work > SHORT else 0
