@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import suppress
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +61,26 @@ def test_consumers_come_and_go(redis_victim: RedisServer) -> None:
             until(lambda: admin.info("clients")["connected_clients"] <= 2, 5, "its sockets are closed")
             marks.append((descriptors(), admin.dbsize()))
     assert marks[0] == marks[1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_consumers_that_nobody_closes(redis_url: str) -> None:
+    """Descriptors go with the objects."""
+
+    def come_and_go(count: int) -> None:
+        for _ in range(count):
+            connection = Connection(redis_url)
+            connection.Producer().publish("hello", routing_key="q")
+            consumer = connection.Consumer([Queue("q")], on_message=lambda message: message.ack())
+            consumer.consume()
+            connection.drain_events(timeout=5)
+            with suppress(TimeoutError):  # (waits)
+                connection.drain_events(timeout=0.001)
+
+    come_and_go(2)
+    before = descriptors()
+    come_and_go(20)
+    until(lambda: gc.collect() >= 0 and descriptors() <= before + 1, 10, "they are closed")
 
 
 def test_pools_share_connections(redis_victim: RedisServer) -> None:

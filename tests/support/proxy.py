@@ -30,16 +30,16 @@ class _Pair:
 
 
 class Proxy:
-    """Listens on a free port of loopback, in front of ``target``, while the ``with`` block runs."""
+    """Listens on a port of loopback (0: a free one), in front of ``target``, while the ``with`` block runs."""
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int], port: int = 0) -> None:
         self.target = target
         self._lock = Lock()
         self._pairs: list[_Pair] = []
         #: "open", "pause" (nothing is read), "hold" (nothing from the client is) or "blackhole" (all is dropped).
         self._mode = "open"
         self._cut: tuple[int, str] | None = None
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self._wake, self._woken = socket.socketpair()
         self._running = True
         #: Set when a fault has happened; whoever waits for one clears it.

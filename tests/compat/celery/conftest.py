@@ -24,6 +24,9 @@ except ImportError:
 #: ``--brokers all``.
 BROKERS = ("amqp", "redis", "redis cluster", "redis streams", "sqs", "memory")
 
+#: Those that one worker's broker is restarted on; ``tests/redis`` has the nodes of a cluster that go and come back.
+RESTARTED = ("amqp", "redis", "sqs")
+
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Without ``--celery`` nothing of it is collected: workers in this process change its logging for other tests."""
@@ -43,10 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    chosen = metafunc.config.getoption("--brokers")
+    brokers = BROKERS if chosen == "all" else chosen.split(",")
     if "_site" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("--brokers")
-        brokers = BROKERS if chosen == "all" else chosen.split(",")
         metafunc.parametrize("_site", brokers, indirect=True, scope="session")
+    if "fragile" in metafunc.fixturenames:
+        metafunc.parametrize("fragile", [name for name in RESTARTED if name in brokers], indirect=True)
 
 
 @pytest.fixture(scope="session")

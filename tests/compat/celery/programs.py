@@ -35,6 +35,7 @@ class Program:
     ) -> None:
         self.lines: list[str] = []
         self._news = Condition()
+        self._told = False
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
@@ -111,14 +112,20 @@ class Program:
             pass
         self.await_end()
 
-    def stop(self) -> None:
-        """SIGTERM, then SIGKILL when that does not do."""
+    def begin_to_stop(self) -> None:
+        """SIGTERM, and :meth:`stop` later."""
+        self._told = True
         if self.process.poll() is None:
             self.send(signal.SIGTERM)
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                pass
+
+    def stop(self) -> None:
+        """SIGTERM if it was not told before, then SIGKILL when that does not do."""
+        if not self._told:
+            self.begin_to_stop()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            pass
         self.kill()
 
 

@@ -70,6 +70,7 @@ class Site:
         self.app = make_app(self.settings)
         self._stack = ExitStack()
         self._shared: Any = None
+        self._ending: list[Worker] = []
         self._numbers = count(1)
 
     def __repr__(self) -> str:
@@ -120,7 +121,8 @@ class Site:
         try:
             yield started.await_ready()
         finally:
-            started.stop()
+            started.begin_to_stop()  # (a pool takes seconds to end: others start meanwhile)
+            self._ending.append(started)
             print(f"-- {name}\n{started.output}")  # (pytest shows it when the test fails)
 
     def command(self, *arguments: str, **options: str) -> Program:
@@ -137,6 +139,8 @@ class Site:
 
     def close(self) -> None:
         self._stack.close()
+        for worker in self._ending:
+            worker.stop()
         gc.collect()  # (results that are forgotten speak to their backend, which ends soon)
         self.app.close()
 

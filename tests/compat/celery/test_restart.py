@@ -8,6 +8,8 @@ import pytest
 
 from tests.compat.celery.notes import eventually
 from tests.compat.celery.sites import Site, needs
+from tests.support.proxy import Proxy
+from tests.support.sqs import Endpoint, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,18 +20,42 @@ WAIT = 30
 TASKS = 200
 
 
-@pytest.fixture(params=["amqp", "redis"])
+class Gateway:
+    """The way to an SQS endpoint. SQS does not restart, nor lose a queue: it is what cannot be reached for a time."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._port = free_port()
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return Endpoint(self._port, self._endpoint.key, self._endpoint.secret).url
+
+    def start(self) -> None:
+        self._proxy = Proxy(("127.0.0.1", self._endpoint.port), self._port).__enter__()
+
+    def stop(self) -> None:
+        """Cut all connections, and refuse others."""
+        self._proxy.__exit__()
+
+
+@pytest.fixture
 def fragile(request: pytest.FixtureRequest) -> Iterator[tuple[Site, Any]]:
     """A site with a broker that can be stopped and started again, and that broker."""
     redis = request.getfixturevalue("redis_server")
     results = redis.url_of(next(request.getfixturevalue("_redis_databases")))
+    options: dict[str, Any]
     if request.param == "amqp":
         broker = request.getfixturevalue("victim")
-    else:
+        options = {"confirm_publish": True}  # (a broker that is killed keeps what it has confirmed)
+    elif request.param == "redis":
         broker = request.getfixturevalue("make_redis")(settings={"appendonly": "yes", "appendfsync": "always"})
-    # (a broker that is killed keeps what it has confirmed)
-    # (Redis gives what was held when the connection was lost to the next one when the lease is over)
-    options = {"confirm_publish": True} if request.param == "amqp" else {"lease": 3}
+        options = {"lease": 3}  # (then the next connection gets what was held when one was lost)
+    else:
+        broker = Gateway(request.getfixturevalue("sqs_endpoint"))
+        options = {"supports_fanout": True, "is_secure": False, "visibility_timeout": 3}
+        request.addfinalizer(broker.stop)
     # (and the mailbox of the connection that was lost stays locked as long, see the last test)
     site = Site(
         request.param, broker.url, results, broker_transport_options=options, control_queue_exclusive=False

@@ -12,7 +12,7 @@ import amqp
 import pytest
 from amqp.exceptions import FrameSyntaxError
 from amqp.serialization import decode_properties_basic, dumps, loads
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from kombu_amqp.codec import (
@@ -283,6 +283,7 @@ def test_a_delivery_is_read_as_the_driver_reads_it(
 def test_a_publish_is_the_method_the_header_and_the_body_in_frames(
     exchange: str, routing_key: str, mandatory: bool, immediate: bool, properties: Any, body: bytes, frame_max: int
 ) -> None:
+    assume(len(encode_properties(properties)) <= frame_max - 20)
     # When a message is encoded
     encoder = Encoder()
     arguments = (7, exchange, routing_key, mandatory, immediate, properties, body, frame_max)
@@ -310,6 +311,17 @@ def test_a_publish_is_the_method_the_header_and_the_body_in_frames(
     assert content == body
     # And it is the same the next time
     assert encoder.publish(*arguments) == frames
+
+
+def test_headers_fit_one_frame_or_are_refused() -> None:
+    # Given the largest headers that the frame of 4096 octets takes
+    room = 4096 - 20 - len(encode_properties({"application_headers": {"k": ""}}))
+    fits: dict[str, Any] = {"application_headers": {"k": "x" * room}}
+    Encoder().publish(1, "", "q", False, False, fits, b"", 4096)
+    # When there is one more, Then the broker, which would close the connection, is not sent it
+    fits["application_headers"]["k"] += "x"
+    with pytest.raises(FrameSyntaxError, match="4077 octets.*4096"):
+        Encoder().publish(1, "", "q", False, False, fits, b"", 4096)
 
 
 @pytest.mark.parametrize(

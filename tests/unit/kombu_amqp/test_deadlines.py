@@ -12,6 +12,7 @@ import pytest
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import DeadlineExceeded
 from kombu.utils.deadline import deadline_scope
+from kombu_amqp.errors import ConnectionLost
 from tests.support.proxy import Proxy
 from tests.support.rabbit import RabbitMQ
 
@@ -105,6 +106,22 @@ def test_drain_events_counts_from_the_start(rabbitmq: RabbitMQ) -> None:
         connection.connect()
         # When, Then: heartbeats do not begin the wait anew
         assert within(2.5, lambda: connection.drain_events(timeout=2.5), TimeoutError) >= 2.4
+
+
+@pytest.mark.parametrize("retry", [{"retry": True}, {"retry": True, "timeout": 30}])
+def test_after_a_time_out_the_next_publish_connects_anew(proxy: Proxy, retry: dict[str, Any]) -> None:
+    # Given a connection that went silent, and a publish that was given up
+    with Connection(proxy.url, transport_options={"confirm_publish": True}) as connection:
+        producer = connection.Producer()
+        producer.publish("a", exchange=QUEUE.exchange, routing_key="key", declare=[QUEUE])
+        proxy.fail("dead")
+        with pytest.raises(DeadlineExceeded):
+            producer.publish("b", routing_key="deadlines", retry=True, timeout=0.5)
+        # When, Then: to who waits it is lost, and not silent; who publishes gets another one
+        with pytest.raises(ConnectionLost):
+            connection.drain_events(timeout=5)
+        producer.publish("c", routing_key="deadlines", **retry)
+        assert connection.connected
 
 
 def test_a_late_answer_is_not_the_next_ones(proxy: Proxy) -> None:

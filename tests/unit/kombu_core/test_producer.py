@@ -210,7 +210,7 @@ def test_the_default_exchange_is_declared_again_when_it_was_deleted(connection):
     # Given a producer that has published before, and so takes the short way
     exchange, queue = Exchange("def"), Queue("q", Exchange("def"), "rk")
     producer = Producer(connection, exchange, "rk")
-    producer.publish(1, declare=[queue])
+    producer.publish(1, declare=[None, queue])
     producer.publish(2)
     # When the exchange is deleted
     exchange(connection).delete()

@@ -74,6 +74,8 @@ class TestDumps:
     def test_an_unknown_serializer_is_named_with_those_there_are(self):
         with pytest.raises(SerializerNotInstalled, match="nope.*json.*pickle"):
             dumps({}, "nope")
+        with pytest.raises(SerializerNotInstalled, match="5"):
+            dumps({}, 5)
 
     @pytest.mark.parametrize("serializer", ["json", "pickle", "yaml", "msgpack", "raw"])
     def test_what_cannot_be_encoded(self, serializer):
@@ -278,6 +280,13 @@ class TestRegister:
         assert loads("a,b", "text/csv", "utf-8") == "a,b"
         with pytest.raises(SerializerNotInstalled):
             dumps([], "csv")
+
+    def test_what_was_refused_is_refused_without_its_serializer_too(self):
+        register("csv", ",".join, lambda s: s.split(","), "text/csv")
+        registry.disable("csv")
+        unregister("csv")
+        with pytest.raises(ContentDisallowed):
+            loads("a,b", "text/csv", "utf-8")
 
     def test_unregister_what_is_not_there(self):
         with pytest.raises(SerializerNotInstalled, match="nope"):

@@ -9,6 +9,7 @@ import pytest
 
 import kombu.transport
 from kombu import Connection
+from kombu._plugins import EntryPoints
 from kombu.exceptions import KombuError, TransportNotFound
 from kombu.transport import TRANSPORT_ALIASES, get_transport_cls, resolve_transport, supports_librabbitmq
 
@@ -36,6 +37,12 @@ def distribution(tmp_path, monkeypatch):
     yield install
     monkeypatch.undo()
     kombu.transport._installed().reset()
+
+
+@pytest.fixture
+def core_alone(monkeypatch):
+    """As if no transport were installed: nobody provides anything in this group."""
+    monkeypatch.setattr(kombu.transport, "_entry_points", EntryPoints("kombu.nobody"))
 
 
 @pytest.fixture
@@ -80,16 +87,13 @@ def test_an_alias_goes_before_an_entry_point(distribution, aliases):
     "scheme, distribution_name",
     [
         *dict.fromkeys(
-            ("redis", "rediss", "sentinel", "valkey", "valkeys", "redis+cluster"), "kombu-redis"
+            ("redis", "rediss", "sentinel", "valkey", "valkeys", "redis+cluster", "rediss+cluster"), "kombu-redis"
         ).items(),
         *dict.fromkeys(("amqp", "amqps", "pyamqp"), "kombu-amqp").items(),
         *dict.fromkeys(("sqs", "SQS"), "kombu-sqs").items(),
     ],
 )
-def test_a_known_transport_that_is_missing_says_what_to_install(scheme, distribution_name, monkeypatch):
-    # Given an environment with nothing but the core
-    monkeypatch.setattr(kombu.transport, "_entry_points", type("None", (), {"names": lambda self: []})())
-
+def test_a_known_transport_that_is_missing_says_what_to_install(scheme, distribution_name, core_alone):
     with pytest.raises(
         TransportNotFound, match=f"'{scheme.replace('+', '.')}'.*pip install {distribution_name}$"
     ):
@@ -103,9 +107,7 @@ def test_a_known_transport_that_is_missing_says_what_to_install(scheme, distribu
         _ = connection.default_channel
 
 
-def test_redis_over_a_unix_socket_is_redis(monkeypatch):
-    monkeypatch.setattr(kombu.transport, "_entry_points", type("None", (), {"names": lambda self: []})())
-
+def test_redis_over_a_unix_socket_is_redis(core_alone):
     with pytest.raises(TransportNotFound, match="pip install kombu-redis"):
         Connection("redis+socket:///tmp/x").connect()
 
@@ -119,6 +121,14 @@ def test_a_misspelt_scheme_gets_the_near_one(scheme, near):
 def test_an_unknown_scheme_says_where_schemes_come_from():
     with pytest.raises(TransportNotFound, match=r"'zzz'.*kombu\.transports.*TRANSPORT_ALIASES.*transport="):
         get_transport_cls("zzz")
+
+
+def test_a_scheme_of_kombu_5_is_not_taken_for_a_misspelt_one(distribution):
+    with pytest.raises(TransportNotFound, match="'mongodb', which kombu 5 had, is not in kombu 6"):
+        Connection("mongodb://h").connect()
+    # until somebody ships it
+    distribution("stranger", {"mongodb": "stranger_db:Transport"}, stranger_db="class Transport: pass")
+    assert get_transport_cls("mongodb").__module__ == "stranger_db"
 
 
 def test_two_distributions_with_one_scheme_are_both_named(distribution):
@@ -142,6 +152,13 @@ def test_a_plugin_that_fails_to_import_tells_its_own_error(distribution):
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
     assert caught.value.__cause__.name == "no_such_driver"
     assert "broken://h" in repr(Connection("broken://h"))
+
+
+def test_an_entry_point_that_is_no_class_is_named_with_its_distribution(distribution):
+    distribution("odd-mq", {"odd": "odd_mq:Transport"}, odd_mq="Transport = 3")
+
+    with pytest.raises(TransportNotFound, match="'odd', as distribution odd-mq .* but int"):
+        Connection("odd://h").connect()
 
 
 def test_a_path_that_leads_to_no_class():

@@ -194,6 +194,11 @@ class Encoder:
         if type(body) is not bytes:
             body, properties = _as_bytes(body, properties)
         block = self.properties(properties)
+        if len(block) > frame_max - 20:
+            raise FrameSyntaxError(
+                f"headers and properties are {len(block)} octets, and must fit one frame, of {frame_max} (frame_max):"
+                " what is large belongs into the body"
+            )
         size = len(body)
         header = _HEADER(2, channel, 12 + len(block), 60, 0, size)
         if not size:

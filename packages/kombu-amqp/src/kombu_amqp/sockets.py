@@ -226,14 +226,17 @@ class Socket(_AbstractTransport):
 
     def _raise_lost(self, error: BaseException | None) -> NoReturn:
         self.connected = False
-        if self.fault is not None:
-            raise self.fault
+        fault = self.fault
+        if fault is not None and not isinstance(fault, TimeoutError):
+            raise fault
+        # (A time that was over was an earlier call's: to this one the connection is lost, and can be replaced.)
+        error = fault or error
         lost = ConnectionLost(f"the connection to the broker is lost: {error or 'the broker closed it'}")
         lost.errno = getattr(error, "errno", None) or errno.ECONNRESET
         raise lost from error
 
     def shut(self, fault: BaseException | None = None) -> None:
-        """Give the connection up, from any thread: who reads or writes is woken and raises ``fault``."""
+        """Give the connection up, from any thread: who reads or writes is woken and told of ``fault``."""
         if self.fault is None:
             self.fault = fault
         self.connected = False

@@ -82,7 +82,7 @@ class ConsumerMixin:
     def on_connection_error(self, exc: BaseException, interval: float) -> None:
         """Connecting failed and is tried again in ``interval`` seconds: logs it."""
         logger.warning(
-            "Broker connection error, trying again in %s seconds: %r.", interval, exc, exc_info=True
+            "Broker connection error, trying again in %s seconds: %r.", interval, exc, exc_info=exc
         )
 
     @contextmanager

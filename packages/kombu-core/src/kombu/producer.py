@@ -196,7 +196,7 @@ class Producer:
         exchange: Exchange | str | None = None,
         retry: bool = False,
         retry_policy: Mapping[str, Any] | None = None,
-        declare: Iterable[Exchange | Queue] | None = None,
+        declare: Iterable[Exchange | Queue | None] | None = None,
         expiration: float | None = None,
         timeout: float | None = None,
         confirm_timeout: float | None = None,
@@ -310,7 +310,7 @@ class Producer:
         exchange: str,
         routing_key: str,
         options: dict[str, Any],
-        declare: Iterable[Exchange | Queue] | None,
+        declare: Iterable[Exchange | Queue | None] | None,
         retry: bool,
         retry_policy: Mapping[str, Any] | None,
         timeout: float | None,
@@ -318,7 +318,7 @@ class Producer:
         """The long way of :meth:`publish`: with a deadline, declarations, retries, a delay or a batch."""
         if self._channel is None:
             raise NotBoundError("this producer has no channel: give it one by revive(channel or connection)")
-        entities = list(declare or ())
+        entities = [entity for entity in declare or () if entity is not None]
         if self.auto_declare and self.exchange.name:
             entities.append(self.exchange)
 

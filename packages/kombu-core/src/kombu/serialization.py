@@ -141,7 +141,6 @@ class SerializerRegistry:
         if self.type_to_name.get(content_type, name) == name:
             self.type_to_name.pop(content_type, None)
             self._decoders.pop(content_type, None)
-            self._disabled_content_types.discard(content_type)
 
     def enable(self, name: str) -> None:
         """Decode this name or content type without being asked to accept it; KeyError when the name is unknown."""
@@ -281,7 +280,7 @@ class SerializerRegistry:
 
     def _load_plugin(self, name: str) -> None:
         """Register the installed serializer ``name``, if there is one."""
-        if self._plugins is None:
+        if self._plugins is None or not isinstance(name, str):
             return
         try:
             encoder, decoder, content_type, content_encoding = self._plugins.load(name)

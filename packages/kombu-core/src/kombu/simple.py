@@ -83,6 +83,14 @@ class SimpleBase:
         Raises:
             Empty: there is none.
         """
+        consuming = self.consumer.consuming_from(self.queue)
+        while consuming and not self.buffer:  # (the consumer may have been sent what the queue does not have any more)
+            try:
+                self.channel.connection.client.drain_events(timeout=0)
+            except DeadlineExceeded:
+                raise
+            except TimeoutError:
+                break
         if self.buffer:
             return self.buffer.popleft()
         message: Message | None = self.queue.get(no_ack=self.no_ack, accept=self.consumer.accept)

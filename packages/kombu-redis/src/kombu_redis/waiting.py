@@ -37,6 +37,7 @@ class Waiter:
     """
 
     def __init__(self, transport: Transport, broadcasts: Broadcasts) -> None:
+        self._pipe: tuple[int, int] | None = None
         self._transport = transport
         self._broadcasts = broadcasts
         self._private = transport.keys.private_wake(transport.identity)
@@ -47,7 +48,6 @@ class Waiter:
         #: Whether the BRPOP is under way.
         self._asked = False
         self._overdue = 0.0
-        self._pipe: tuple[int, int] | None = None
         self._piping = Lock()
         self._closed = False
 
@@ -169,9 +169,15 @@ class Waiter:
             self._line.close()
         with self._piping:
             self._closed = True
-            pipe, self._pipe = self._pipe, None
-            for end in pipe or ():
-                os.close(end)
+            self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        pipe, self._pipe = self._pipe, None
+        for end in pipe or ():
+            os.close(end)
+
+    #: Nobody closed it. (Sockets close themselves.)
+    __del__ = _close_pipe
 
 
 def drain(fileno: int) -> None:

@@ -269,6 +269,29 @@ class TestManySources:
         assert pump.wait(10)
         assert pump.take("bad", 1) == 8
 
+    def test_one_that_is_wanted_again_does_not_rest_for_what_was_before(self, backend: Backend) -> None:
+        # Given: a source has failed, and is about to rest for long
+        failed, go_on = Event(), Event()
+
+        def pause(name: str, failures: int, error: Exception | None) -> float:
+            failed.set()
+            go_on.wait(10)
+            return 60.0
+
+        backend.messages.put(OSError("one"))
+        pump = Pump(backend.fetch, backend.give_back, pause, "test")
+        pump.prime("a", 1)
+        assert failed.wait(10)
+        # When: it is stopped and wanted again before it does
+        assert pump.stop("a", 5)
+        pump.prime("a", 1)
+        backend.messages.put(7)
+        go_on.set()
+        # Then
+        assert pump.wait(10)
+        assert pump.take("a", 1) == 7
+        pump.close(5)
+
     def test_rests_end_one_by_one(self, backend: Backend, pump: Pump[int]) -> None:
         # Given: twenty sources that rest for a moment after each look
         seen: dict[str, int] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -167,5 +169,16 @@ class TestConsumerApi:
             message.ack()
             with pytest.raises(queue.Empty):
                 queue.get(timeout=0.05)
+            # And what was sent to it ahead is had without waiting, too
+            for number in range(3):
+                queue.put(number)
+            got = [queue.get(timeout=rig.patience)]
+            end = monotonic() + rig.patience
+            while len(got) < 3 and monotonic() < end:
+                with suppress(queue.Empty):
+                    got.append(queue.get_nowait())
+            assert sorted(message.payload for message in got) == [0, 1, 2]
+            for message in got:
+                message.ack()
         rig.channel.queue_delete(queue=name)
         rig.channel.exchange_delete(exchange=name)

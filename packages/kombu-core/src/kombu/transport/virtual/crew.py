@@ -111,6 +111,7 @@ class Crew(Generic[T]):
         with self._lock:
             self._idle -= 1
         while (source := self._next()) is not None:
+            stopped = source.stopped
             try:
                 pause = self._serve(source)
             except Exception:  # a mistake, which must not be the end of fetching
@@ -118,7 +119,8 @@ class Crew(Generic[T]):
                 pause = AFTER_A_MISTAKE
             with self._lock:
                 source.fetching = False
-                self._put_back(source, pause)
+                # (stopped and wanted again meanwhile: then it does not rest for what was before)
+                self._put_back(source, pause if source.stopped == stopped else 0.0)
 
     def _put_back(self, source: Source[T], pause: float) -> None:
         if not source.wanted or source.stopping or self.closed:
