@@ -28,13 +28,13 @@ class Tokens(redis.CredentialProvider):
         self.next()
 
     def next(self) -> None:
+        self.accept(self.day + 1)
         self.day += 1
-        self.accept()
 
-    def accept(self) -> None:
-        """Have the servers know the login."""
+    def accept(self, day: int) -> None:
+        """Have the servers know the login of a day."""
         for admin in self._admins:
-            admin.execute_command(f"ACL SETUSER app-{self.day} {RIGHTS.format(f'token-{self.day}')}")
+            admin.execute_command(f"ACL SETUSER app-{day} {RIGHTS.format(f'token-{day}')}")
 
     @property
     def expired(self) -> str:
@@ -112,7 +112,7 @@ def test_a_token_that_is_not_accepted_yet(place: tuple[str, list[Any]], redis_pr
         until(lambda: tokens.asked > asked + 20, 15, "all have asked for it")
         # Then
         load.await_going("all goes on")
-        tokens.accept()
+        tokens.accept(tokens.day)
         until(lambda: not users(admins, tokens.expired), 15, "all are logged in with the new token")
         load.stop()
         told, news = load.publisher.told, load.program.news
