@@ -1,4 +1,7 @@
-"""Receiving, decoding and deleting 1 KB JSON messages from SQS, prefetch limit 10; deletes in batches if possible."""
+"""Receiving, decoding and deleting 1 KB JSON messages from SQS, prefetch limit 10; deletes in batches if possible.
+
+As they are sent by default, in base64, and as JSON (``json``), as which the floor sends them.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,14 @@ CALLS = 200
 
 
 def kombu() -> dict[str, Any]:
+    return {**consume(), "json": consume(sqs_base64_encoding=False)}
+
+
+def consume(**options: Any) -> dict[str, Any]:
     from kombu import Consumer, Queue
 
-    options = {"batch_deletes": True} if version() >= 6 else {}
+    if version() >= 6:
+        options["batch_deletes"] = True
     with connect(**options) as connection:
         queue = Queue(fresh())(connection.channel())
         queue.declare()
@@ -67,7 +75,7 @@ def floor() -> dict[str, Any]:
 
     figures = timed(drain, CALLS, before=fill)
     client.delete_queue(QueueUrl=url)
-    return figures
+    return {**figures, "json": figures}
 
 
 main(kombu, floor)

@@ -103,7 +103,7 @@ class Hub(Descriptors):
         #: Called without arguments in each round, before it waits.
         self.on_tick: set[Callable[[], Any]] = set()
         self.on_close = set()
-        #: Exceptions of timers and calls made soon that end the round; others are logged.
+        #: Exceptions of timers that end the round; others are logged.
         self.propagate_errors: tuple[type[BaseException], ...] = ()
         self._ready = _Ready()
         self._ready_lock = threading.Lock()
@@ -182,7 +182,7 @@ class Hub(Descriptors):
     def call_soon(self, callback: Any, *args: Any) -> Any:
         """Call ``callback(*args)`` in the next round; from any thread. A promise is kept as it is, and once.
 
-        The call is returned; :meth:`on_callback_error` gets it when it fails.
+        The call is returned. What it raises ends the round, as what a reader raises does: a lost connection shows so.
         """
         call = callback if _is_promise(callback) or isinstance(callback, _Call) else _Call(callback, args)
         with self._ready_lock:
@@ -213,7 +213,7 @@ class Hub(Descriptors):
         return self.timer.call_repeatedly(delay, callback, args)
 
     def on_callback_error(self, callback: Any, exc: BaseException) -> None:
-        """A call made soon has failed: log it."""
+        """A call of which nobody else hears has failed: log it."""
         logger.error("Callback %r raised exception: %r", callback, exc, exc_info=exc)
 
     def fire_timers(
@@ -282,10 +282,7 @@ class Hub(Descriptors):
             call = calls.pop(0)
             try:
                 call()
-            except BaseException as exc:
-                if isinstance(exc, Exception) and not isinstance(exc, self.propagate_errors):
-                    self.on_callback_error(call, exc)
-                    continue
+            except BaseException:
                 with self._ready_lock:  # the rest is not lost
                     for later in calls:
                         self._ready[later] = None

@@ -160,11 +160,9 @@ class Urllib3Client(BaseClient):
         request = exchange.request
         if exchange not in self._unfinished:
             return
-        try:
-            if timed_out and request.on_timeout is not None:
-                request.on_timeout(request)
-        finally:
-            self._respond(exchange, Response(request, 599, error=error))
+        if timed_out and request.on_timeout is not None:
+            self._tell(request.on_timeout, request)
+        self._respond(exchange, Response(request, 599, error=error))
 
     def _succeed(self, exchange: Exchange, status: int, url: str) -> None:
         response = Response(exchange.request, status, exchange.headers, exchange.buffer, effective_url=url)
@@ -172,7 +170,14 @@ class Urllib3Client(BaseClient):
 
     def _respond(self, exchange: Exchange, response: Response) -> None:
         if self._unfinished.pop(exchange, None) is not None:
-            exchange.request.on_ready(response)
+            self._tell(exchange.request.on_ready, response)
+
+    def _tell(self, callback: Any, *args: Any) -> None:
+        """What a program makes of the answer is no reason to end the loop of all others."""
+        try:
+            callback(*args)
+        except Exception as exc:
+            self.hub.on_callback_error(callback, exc)
 
     # -- in the threads
 
