@@ -250,7 +250,7 @@ def test_who_works_for_long_is_woken_for_nothing_else(
             return sum(server.call("ZCARD", keys.wake(name)) for name in names)
 
         def work(message: Any) -> None:
-            sleep(0.2)
+            sleep(0.4)  # (half of it counts after ten seconds)
             waiting.append(look())
             message.ack()
 
