@@ -3,7 +3,8 @@
     python redis_cost_peer.py '{"url": ..., "options": {}, "queues": 1, "consumers": 1, "fanout": false}'
 
 Each consumer is a connection with a thread. It says "ready" when all consume; each line "N" on standard input has it
-publish N messages, each when the one before is settled, and say "done". A fanout is one queue for each consumer.
+publish N messages, each when the one before is settled, and say "done"; with "N at once" it does not wait in between.
+A fanout is one queue for each consumer.
 """
 
 from __future__ import annotations
@@ -51,11 +52,14 @@ def main():
         sleep(2)  # (Kombu 5.7 subscribes while it drains)
         print("ready", flush=True)
         for line in sys.stdin:
-            for number in range(int(line)):
+            count, at_once = int(line.split()[0]), "at once" in line
+            for number in range(count):
                 key = "" if about["fanout"] else f"key{number % about['queues']}"
                 producer.publish("x" * 1000, routing_key=key)
-                for _ in range(each):
+                for _ in range(0 if at_once else each):
                     settled.get()
+            for _ in range(each * count if at_once else 0):
+                settled.get()
             print("done", flush=True)
 
 

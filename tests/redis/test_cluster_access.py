@@ -138,3 +138,12 @@ def test_a_database_is_refused() -> None:
         Connection("redis+cluster://127.0.0.1:1/3") as connection,
     ):
         connection.connect()
+
+
+def test_broadcasts_that_wait_are_refused() -> None:
+    options = {"fanout": "stream"}
+    with (
+        pytest.raises(ValueError, match="a Redis Cluster cannot have.* 'queue' keeps broadcasts as well"),
+        Connection("redis+cluster://127.0.0.1:1", transport_options=options) as connection,
+    ):
+        connection.connect()

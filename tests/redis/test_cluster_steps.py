@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -232,6 +233,38 @@ def test_one_message_wakes_one_of_many(
     assert 20 <= told() - before < 20 * 5
     # And: at most three sockets a master
     assert crowd.sockets() <= 30 * 9
+
+
+@pytest.mark.parametrize("count", [3, 12])
+def test_who_works_for_long_is_woken_for_nothing_else(
+    redis_cluster: Cluster, connection: Connection, options: dict[str, Any], count: int
+) -> None:
+    # Given: a consumer of so many queues
+    names = [f"{count}-{number}" for number in range(count)]
+    keys = connection.default_channel.connection.keys
+    waiting: list[int] = []
+    with Connection(redis_cluster.url, transport_options=options) as other:
+
+        def look() -> int:
+            server = other.default_channel.connection.server
+            return sum(server.call("ZCARD", keys.wake(name)) for name in names)
+
+        def work(message: Any) -> None:
+            sleep(0.4)  # (half of it counts after ten seconds)
+            waiting.append(look())
+            message.ack()
+
+        with connection.Consumer([Queue(name) for name in names], on_message=work):
+            producer = other.Producer()
+            for number in range(3):
+                with suppress(TimeoutError):
+                    connection.drain_events(timeout=0.1)
+                assert look() == count
+                # When
+                producer.publish(number, routing_key=names[number])
+                connection.drain_events(timeout=10)
+    # Then: of many queues it is struck off when it is known to work for long
+    assert waiting == ([0, 0, 0] if count < 8 else [count - 1, 0, 0])
 
 
 def test_the_main_job_with_workers_being_killed(redis_cluster: Cluster, options: dict[str, Any]) -> None:

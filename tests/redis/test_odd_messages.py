@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kombu import Connection, Consumer, Exchange, Queue
-from kombu.exceptions import MessageNacked, UnsupportedCapability
+from kombu.exceptions import BatchPublishError, MessageNacked, UnsupportedCapability
 from tests.redis.wire import body, delivered, ready, until
 
 if TYPE_CHECKING:
@@ -225,6 +225,19 @@ def test_a_full_queue_whose_dead_letters_come_back_to_it(connection: Connection,
         producer.publish("2", routing_key="q", retry=False)
     # Then
     assert ready(redis_client, "q") == ["1"]
+
+
+def test_what_became_of_each_message_of_a_batch(connection: Connection) -> None:
+    # Given a queue with room for two
+    queue = Queue("q", queue_arguments={"x-max-length": 2, "x-overflow": "reject-publish"})
+    queue(connection.default_channel).declare()
+    producer = connection.Producer()
+    # When
+    with pytest.raises(BatchPublishError) as caught, producer.batch():
+        for name in ("other", "q", "q", "other", "q", "other"):
+            producer.publish("x", routing_key=name)
+    # Then
+    assert [outcome is None for outcome in caught.value.outcomes] == [True, True, True, True, False, True]
 
 
 def test_what_a_full_queue_refuses_has_the_key_it_was_published_with(

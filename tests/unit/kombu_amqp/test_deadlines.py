@@ -32,12 +32,12 @@ def failing(request: pytest.FixtureRequest, victim: RabbitMQ) -> Iterator[tuple[
 
 
 def within(seconds: float, call: Callable[[], Any], *errors: type[BaseException]) -> float:
-    """The call raises one of ``errors`` within ``seconds``, plus a tenth; the seconds it took."""
+    """The call raises one of ``errors`` within ``seconds``, a tenth, and what a busy machine adds; what it took."""
     started = monotonic()
     with pytest.raises(errors or OSError):
         call()
     took = monotonic() - started
-    assert took <= seconds * 1.1 + 0.1, f"{took:.2f} s"
+    assert took <= seconds * 1.1 + 0.6, f"{took:.2f} s"
     return took
 
 
@@ -48,13 +48,13 @@ def test_publish(failing: Any, before: int) -> None:
     with Connection(url, transport_options={"confirm_publish": True}) as connection:
         producer = connection.Producer()
 
-        def publish(body: Any) -> None:
+        def publish(body: Any, timeout: float = TIMEOUT) -> None:
             producer.publish(
-                body, exchange=QUEUE.exchange, routing_key="key", declare=[QUEUE], retry=True, timeout=TIMEOUT
+                body, exchange=QUEUE.exchange, routing_key="key", declare=[QUEUE], retry=True, timeout=timeout
             )
 
         for number in range(before):
-            publish(number)
+            publish(number, 30)
         fail()
         # When, Then: a small message, and one that no buffer takes
         within(TIMEOUT, lambda: publish("small"), DeadlineExceeded)

@@ -25,7 +25,7 @@ from .settling import SettleVerbs
 from .store import Limits, Outlet, Pushed, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from kombu.transport.virtual.policy import QueuePolicy
 
@@ -299,26 +299,27 @@ class PublishVerbs(SettleVerbs):
         """Publish (message, exchange, routing key, options) in few round trips, in their order.
 
         Raises:
-            BatchPublishError: at least one was not published; the others were.
+            BatchPublishError: at least one was not published; the others were, ``outcomes`` says which.
         """
         self._check_open()
-        failures: list[Exception] = []
+        outcomes: list[Exception | None] = []
         left = deque(publications)
         while left:
             parts: list[list[Publication]] = []
             results = self.connection.store.push_many(self._parts(left, parts))
             for result, part in zip(results, parts, strict=True):
                 if isinstance(result, Exception):
-                    failures += [result] * len(part)
-                elif result.stale is not None:
-                    for publication in part:
-                        failures += self._one_of_many(publication)
+                    outcomes += [result] * len(part)
+                elif result.stale is None:
+                    outcomes += [None] * len(part)
+                else:
+                    outcomes += map(self._one_of_many, part)
             if left:
-                failures += self._one_of_many(left.popleft())
+                outcomes.append(self._one_of_many(left.popleft()))
+        failures = [outcome for outcome in outcomes if outcome is not None]
         if failures:
-            raise BatchPublishError(
-                f"{len(failures)} messages of a batch were not published: {failures[0]}"
-            ) from failures[0]
+            text = f"{len(failures)} messages of a batch were not published: {failures[0]}"
+            raise BatchPublishError(text, outcomes=tuple(outcomes)) from failures[0]
 
     def _parts(
         self, left: deque[Publication], parts: list[list[Publication]]
@@ -353,15 +354,15 @@ class PublishVerbs(SettleVerbs):
             return None
         return outlet, self._write(message, way)
 
-    def _one_of_many(self, publication: Publication) -> Sequence[Exception]:
+    def _one_of_many(self, publication: Publication) -> Exception | None:
         message, exchange, routing_key, options = publication
         try:
             self._publish(
                 message, exchange, routing_key, options.get("mandatory", False), options.get("delay")
             )
         except (ChannelError, MessageNacked) as exc:
-            return [exc]
-        return ()
+            return exc
+        return None
 
 
 def held(leased: Leased | Unreadable) -> dict[str, Any]:

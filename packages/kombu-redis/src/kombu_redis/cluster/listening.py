@@ -121,7 +121,11 @@ class Listener:
         client.write(b"".join(pack(command, channel) for channel in channels), 0)
         missing = set(channels)
         while missing:
-            reply = client.read()
+            try:
+                reply = client.read()
+            except errors.CommandError:
+                client.close()  # (the answers for the other channels are on their way)
+                raise
             if reply[0].endswith(b"subscribe"):
                 missing.discard(reply[1].decode())
             self._take_in(client, reply)

@@ -30,7 +30,9 @@ __all__ = ("ClusterWaiter",)
 FEW = 8
 #: Seconds of work that may keep others waiting; longer ones are half forgotten after so many seconds, and may have been
 #: so many together: a hundredth of the time.
-SHORT, HALF_LIFE, TOLERATED = 0.003, 10.0, 0.15
+SHORT, HALF_LIFE, TOLERATED = 0.005, 10.0, 0.15
+
+_TROUBLE = (errors.ConnectionLost, errors.NoReply, errors.Unavailable)
 
 
 class ClusterWaiter(Waiter):
@@ -92,7 +94,7 @@ class ClusterWaiter(Waiter):
             else:  # its server may have to learn the script first
                 line.request(packed, wait=False)
                 self._knowing.add(line.connects)
-        except (errors.ConnectionLost, errors.NoReply, errors.Unavailable):
+        except _TROUBLE:
             return  # the next look for messages says so
         self._entered.update((queue, transport.keys.wake(queue)) for queue in queues)
 
@@ -100,12 +102,21 @@ class ClusterWaiter(Waiter):
         """There is something to do: have others woken instead."""
         self._busy = True
         if len(self._entered) <= FEW or self._worked > TOLERATED:
-            for queue, key in self._entered.items():
-                store = self._transport.store.shard(shard_of(queue))
-                if store.line.connected:
-                    store.line.buffer(pack("ZREM", key, self._channel(queue)), 1)
-            self._entered.clear()
+            self._strike_off()
         self._working_since = monotonic()
+
+    def _strike_off(self) -> None:
+        shards: dict[int, list[bytes]] = {}
+        for queue, key in self._entered.items():
+            shards.setdefault(shard_of(queue), []).append(pack("ZREM", key, self._channel(queue)))
+        self._entered.clear()
+        for number, commands in shards.items():
+            line = self._transport.store.shard(number).line
+            try:
+                if line.connected:
+                    line.write(b"".join(commands), len(commands))
+            except _TROUBLE:
+                pass  # (the next look for messages says so)
 
     def pause(self) -> None:
         """The consumers have worked off what there was."""
