@@ -189,10 +189,15 @@ class Cluster:
         to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id())
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", to.id())
 
-    def end_move(self, slot: int, source: ClusterNode, to: ClusterNode, batch: int = 10) -> None:
-        """Move all keys, and tell everybody who serves the slot."""
+    @staticmethod
+    def move_keys(slot: int, source: ClusterNode, to: ClusterNode, batch: int = 10) -> None:
+        """Move all keys of a slot that is on its way."""
         while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, batch):
             source.ask("MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "KEYS", *keys)
+
+    def end_move(self, slot: int, source: ClusterNode, to: ClusterNode, batch: int = 10) -> None:
+        """Move all keys that are left, and tell everybody who serves the slot."""
+        self.move_keys(slot, source, to, batch)
         for node in (to, source, *self.masters()):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", to.id())
 

@@ -48,7 +48,7 @@ def test_a_claim_from_many_queues_finds_all_there_is(shop, redis_client, count):
         redis_client.hset("_kombu.queues", "queue40", "another")
         some |= {30}
     # When
-    claimed = shop.claim(5, *names, begin=1)
+    claimed = shop.claim(5, *names)
     # Then
     assert {number_of(leased.message) for leased in claimed.messages} == some
     assert claimed.stale == (["queue40"] if count > 40 else ())
@@ -102,13 +102,13 @@ def test_priorities_go_first_and_each_level_keeps_its_order(shop):
     assert shop.store.size("work") == 1
 
 
-def test_several_queues_share_a_limit_and_take_turns(shop):
+def test_several_queues_share_a_limit_in_their_order(shop):
     # Given two queues
     shop.push(1, 2, 3, queue="first")
     shop.push(4, 5, 6, queue="second")
 
-    # When four messages may be claimed and it is the second's turn, then it goes first
-    claimed = shop.claim(3, "first", "second", limit=4, begin=1)
+    # When four messages may be claimed, then all are of the first but one
+    claimed = shop.claim(3, "second", "first", limit=4)
     assert [(leased.queue, number_of(leased.message)) for leased in claimed.messages] == [
         ("second", 4),
         ("second", 5),

@@ -81,20 +81,17 @@ class Claims(Calls):
         limits: Sequence[int],
         prefix: str,
         first: int,
-        *,
         limit: int = MOST,
-        begin: int = 0,
     ) -> Claimed:
-        """Take up to ``limits`` messages of each queue into the lease; in one round trip, with waiting acks.
+        """Take up to ``limits`` messages of each queue, in their order, into the lease, in one round trip.
 
         Arguments:
             prefix: begins all tags, and nobody else's.
             first: number of the first tag.
             limit: for all queues together.
-            begin: index of the queue whose turn it is.
         """
         claim = self.prepared(sources, prefix)
-        return self.claimed(self._request(pack_claim(claim, limits, first, limit, begin)), claim, first)
+        return self.claimed(self._request(pack_claim(claim, limits, first, limit)), claim, first)
 
     def begin_claim(
         self, sources: tuple[Source, ...], limits: Sequence[int], prefix: str, first: int, then: Then
@@ -103,7 +100,7 @@ class Claims(Calls):
         claim = self.prepared(sources, prefix)
         with self._client.lock:
             self.send_acks_along()
-            self._client.write(pack_claim(claim, limits, first, MOST, 0), 1, then)
+            self._client.write(pack_claim(claim, limits, first), 1, then)
         return claim
 
     def prepared(self, sources: tuple[Source, ...], prefix: str) -> Claim:
@@ -124,7 +121,7 @@ class Claims(Calls):
             about += (queue, declared, "b" if counts else "n" if no_ack else "", len(lists))
         called = self._script("claim", "claim_only", "common")
         head = (
-            called.head(len(names), len(names) + len(about) + 3 + len(sources)) + bulks(names) + bulks(about)
+            called.head(len(names), len(names) + len(about) + 2 + len(sources)) + bulks(names) + bulks(about)
         )
         claim = self._claims[sources, prefix] = Claim(head, tags, sources, levels)
         return claim
@@ -172,14 +169,13 @@ class Claims(Calls):
         return self._parser.messages(reply[1:], runs, prefix, 1)
 
 
-def pack_claim(claim: Claim, limits: Sequence[int], first: int, limit: int, begin: int) -> bytes:
+def pack_claim(claim: Claim, limits: Sequence[int], first: int, limit: int = MOST) -> bytes:
     """The call of claim.lua; see :meth:`Claims.claim`."""
     number = b"%d" % first
-    return b"%b$%d\r\n%b\r\n%b%b%b" % (
+    return b"%b$%d\r\n%b\r\n%b%b" % (
         claim.head,
         len(number),
         number,
         _NUMBERS[limit if limit < MOST else MOST],
-        _NUMBERS[begin],
         b"".join([_NUMBERS[max(0, min(each, MOST))] for each in limits]),
     )

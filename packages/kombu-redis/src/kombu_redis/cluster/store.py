@@ -170,15 +170,12 @@ class ClusterStore(ClusterMoves):
         limits: Sequence[int],
         prefix: str,
         first: int,
-        *,
         limit: int = MOST,
-        begin: int = 0,
     ) -> Claimed:
         """Take messages of several queues into the lease; a shard after the other when there is a limit for all."""
         shards: dict[int, list[int]] = {}
-        for at in range(begin, begin + len(sources)):
-            at %= len(sources)
-            shards.setdefault(shard_of(sources[at].queue), []).append(at)
+        for at, source in enumerate(sources):
+            shards.setdefault(shard_of(source.queue), []).append(at)
         found: list[Claimed] = []
         left = limit
         calls = []
@@ -193,7 +190,7 @@ class ClusterStore(ClusterMoves):
                     left -= len(found[-1].messages) + len(found[-1].unreadable)
                 continue
             claim = store.prepared(some, tags)
-            calls.append((store, claim, pack_claim(claim, rooms, first, left, 0)))
+            calls.append((store, claim, pack_claim(claim, rooms, first)))
         replies = self.scatter([(store, packed) for store, _, packed in calls], wait=False)
         troubles: dict[int, Exception] = {}
         for (store, claim, _), reply in zip(calls, replies, strict=True):

@@ -4,7 +4,7 @@
 -- ARGV: number of queues, prefix of the tags, score of the index against the present (lease - visibility_timeout),
 --   sep; for each queue: name, known declaration ("" for none), "b" when its bytes are counted or "n" when nobody
 --   acknowledges, number of levels;
---   then number of the first tag, limit for all, index of the queue to begin with, limit of each queue.
+--   then number of the first tag, limit for all, limit of each queue.
 --
 -- Promises: each message is either in its list or in `unacked` with a score, never in none. Delayed messages
 -- that are due are ready first. A queue that is declared differently from what the client knows is left alone.
@@ -16,7 +16,7 @@
 
 local queues, prefix, sep = tonumber(ARGV[1]), ARGV[2], ARGV[4]
 local tail = 4 + 4 * queues
-local number, room, begin = tonumber(ARGV[tail + 1]), tonumber(ARGV[tail + 2]), tonumber(ARGV[tail + 3])
+local number, room = tonumber(ARGV[tail + 1]), tonumber(ARGV[tail + 2])
 local present = now()
 local score = string.format('%.6f', present + ARGV[3])
 local runs, stale, promoted, out = {}, {}, {}, {''}
@@ -103,7 +103,7 @@ local function take(queue)
       promoted[#promoted + 1] = queue - 1
     end
     local left = redis.call('EXISTS', unpack(levels)) -- levels that have messages
-    local limit = math.min(room, tonumber(ARGV[tail + 3 + queue]))
+    local limit = math.min(room, tonumber(ARGV[tail + 2 + queue]))
     if limit > 1 and left > 0 then limit = math.min(limit, share(KEYS[at + 5], levels)) end
     for level, list in ipairs(levels) do
       if limit <= 0 or left == 0 then break end
@@ -120,8 +120,7 @@ local function take(queue)
   end
 end
 
-for turn = 0, queues - 1 do
-  local queue = (begin + turn) % queues + 1
+for queue = 1, queues do
   if queues <= TENS or not is_among_idle(queue) then take(queue) end
 end
 

@@ -4,7 +4,7 @@
 --
 -- Returns: {level, payload}, the level as an index from 0.
 
-if ARGV[1] == '1' and ARGV[7] == 'n' and ARGV[10] ~= '0' and ARGV[12] ~= '0'
+if ARGV[1] == '1' and ARGV[7] == 'n' and ARGV[10] ~= '0' and ARGV[11] ~= '0'
   and (redis.call('HGET', KEYS[1], ARGV[5]) or '') == ARGV[6] then
   local lists = redis.call('EXISTS', KEYS[5], unpack(KEYS, 8))
   if lists == 0 then return nil end
