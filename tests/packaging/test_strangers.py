@@ -31,7 +31,7 @@ def encode(data):
 
 
 def decode(body):
-    return body.lower()
+    return (body.decode() if isinstance(body, bytes) else body).lower()
 
 
 register_args = (encode, decode, "application/x-shout", "utf-8")
@@ -78,7 +78,7 @@ def test_a_serializer_is_found_by_its_entry_point_when_first_needed(
         "    queue.put('hello')\n"
         "    assert 'kombu_shout' in sys.modules\n"
         "    message = queue.get(timeout=5)\n"
-        "    assert (message.body, message.content_type) == ('HELLO', 'application/x-shout')\n"
+        "    assert (message.body, message.content_type) == (b'HELLO', 'application/x-shout')\n"
         "    assert message.payload == 'hello'\n"
         "    message.ack()\n"
         "    queue.put('again')\n"

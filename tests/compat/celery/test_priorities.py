@@ -38,8 +38,8 @@ def test_urgent_tasks_go_first(site: Site, notes: Any) -> None:
 @needs("processes")
 def test_the_multiplier_limits_what_a_worker_takes(site: Site, notes: Any) -> None:
     # Given a worker that takes two tasks at once, and one ahead for each
-    queue = f"{site.queue}.few"
     for multiplier, ahead in ((1, 2), (3, 6)):
+        queue = f"{site.queue}.few{multiplier}"  # (the first worker may still be about to end)
         with site.worker("--queues", queue, pool="threads", worker_prefetch_multiplier=multiplier) as worker:
             # When more are there, Then it takes no more, and the rest waits at the broker
             sent = [site.task("early").apply_async((notes.path, n, notes.gate), queue=queue) for n in range(10)]
