@@ -213,12 +213,12 @@ class Transport(Holding):
         if self._cycle is not None:
             with self.lock:
                 self._put_in_order(self._cycle)
-        if not self._seek():
-            if self.channels:
-                self.channels[0]._settle_due()
-            if not (self.fetch() and self._seek()):
+        if self.channels:
+            self.channels[0]._settle_due()
+        while not (self._seek() and self._deliver_one(waited)):
+            if not self.fetch():
                 return False
-        return super()._deliver_next(waited)
+        return True
 
     def _seek(self) -> bool:
         """Give the turn to the next consumer that something is at hand for; whether there is one."""
@@ -256,27 +256,21 @@ class Transport(Holding):
         if found:
             self.idle = False
             return True
-        for channel, consumers in self._by_channel().items():
-            wanting = [(each, room) for each in consumers if (room := channel.room(each)) > 0]
-            if wanting and channel.qos.limit:
-                # (its consumers share the room, so it cannot be given to each before it is known who has messages)
-                found |= self._claim(wanting, wanting[0][1])
-            else:
-                everybody += wanting
+        limited: dict[Any, list[tuple[Subscription, int]]] = {}
+        known, turn, empty = self._subscriptions, self._turn, self.lulls.empty
+        for each in (*known[turn:], *known[:turn]):
+            channel = each.channel
+            if each.queue not in empty and (room := channel.room(each)) > 0:
+                wanting = limited.setdefault(channel, []) if channel.qos.limit else everybody
+                wanting.append((each, room))
+        for wanting in limited.values():
+            # (its consumers share the room, so it cannot be given to each before it is known who has messages)
+            found |= self._claim(wanting, wanting[0][1])
         if everybody:
             found |= self._claim(everybody, alone=not found)
         if found:
             self.idle = False
         return heard or found
-
-    def _by_channel(self) -> dict[Any, list[Subscription]]:
-        """The consumers of queues that may have something, the one whose turn is next first."""
-        known, turn, empty = self._subscriptions, self._turn, self.lulls.empty
-        grouped: dict[Any, list[Subscription]] = {}
-        for subscription in (*known[turn:], *known[:turn]):
-            if subscription.queue not in empty:
-                grouped.setdefault(subscription.channel, []).append(subscription)
-        return grouped
 
     def _claim(
         self, wanting: list[tuple[Subscription, int]], limit: int = MOST, alone: bool = False
@@ -293,18 +287,22 @@ class Transport(Holding):
 
     def hand_out(self, found: Found, wanting: list[tuple[Subscription, int]]) -> bool:
         """Messages by queue (None: it is gone) to the consumers that they were claimed for; whether there are any."""
+        any_ = False
         for queue, messages in found.items():
+            if messages == []:
+                continue
+            any_ = True
             takers = [(taker, room) for taker, room in wanting if taker.queue == queue]
             if messages is None:
                 for taker, _ in takers:
                     taker.cancelled = True
-            elif messages:
+            else:
                 share_out(messages, takers)
                 self.ahead.note(messages, takers)
                 for taker, _ in takers:
                     if taker not in self._subscriptions:  # cancelled meanwhile by another thread
                         taker.channel._unfetch(taker)
-        return any(messages is None or messages for messages in found.values())
+        return any_
 
     def take_from(self, wants: dict[str, int], limit: int = MOST, no_ack: bool = False) -> Found:
         """Claim messages of queues, so many of each at most, and ``limit`` in all.

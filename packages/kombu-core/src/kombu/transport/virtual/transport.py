@@ -170,9 +170,16 @@ class Transport(base.Transport):
                 return
 
     def _deliver_next(self, waited: bool = False) -> bool:
-        """Give the consumers their turns until one gets something."""
+        """Give the consumers their turns until one gets something, as long as there is anything to be had."""
         if self.schedule and self.channels:
             self.channels[0]._settle_due()
+        while not self._deliver_one(waited):
+            if not self.fetch():
+                return False
+        return True
+
+    def _deliver_one(self, waited: bool) -> bool:
+        """Give each consumer its turn, until one gets something that is at hand."""
         subscriptions = self._subscriptions
         turn = self._turn
         for _ in subscriptions:
@@ -191,7 +198,7 @@ class Transport(base.Transport):
                     self.waited()
                 channel.deliver(subscription, message)
                 return True
-        return self.fetch() and self._deliver_next(waited)
+        return False
 
     def fetch(self) -> bool:
         """Bring messages to the consumers' ``fetched`` in one go; whether there are any now.
