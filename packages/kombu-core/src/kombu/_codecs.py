@@ -1,4 +1,4 @@
-"""The codecs behind the serializers whose libraries are only imported when used: pickle, yaml and msgpack."""
+"""The codecs behind the serializers: raw, and those whose libraries are imported when used (pickle, yaml, msgpack)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from kombu.utils.encoding import str_to_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("Yaml", "msgpack_dumps", "msgpack_loads", "pickle_dumps", "pickle_loads", "unpickle")
+__all__ = ("Yaml", "msgpack_dumps", "msgpack_loads", "pickle_dumps", "pickle_loads", "raw_bytes", "unpickle")
+
+
+def raw_bytes(data: Any) -> Any:
+    """What the serializer ``raw`` makes of bytes or text; TypeError of anything else."""
+    if not isinstance(data, (str, bytes, bytearray, memoryview)):
+        raise TypeError("the serializer 'raw' takes bytes or text")
+    return str_to_bytes(data)
 
 
 def pickle_loads(s: Any, load: Any = None) -> Any:

@@ -13,7 +13,7 @@ import os
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from kombu._codecs import Yaml, msgpack_dumps, msgpack_loads, pickle_dumps, pickle_loads, unpickle
+from kombu._codecs import Yaml, msgpack_dumps, msgpack_loads, pickle_dumps, pickle_loads, raw_bytes, unpickle
 from kombu._plugins import EntryPoints, PluginError, PluginNotFound
 from kombu.exceptions import ContentDisallowed, DecodeError, EncodeError, SerializerNotInstalled
 from kombu.utils import json as _json
@@ -77,12 +77,6 @@ def raw_encode(data: Any) -> tuple[str, str, Any]:
     if isinstance(data, str):
         return "application/data", "utf-8", data.encode("utf-8")
     return "application/data", "binary", data
-
-
-def _as_bytes(data: Any) -> Any:
-    if not isinstance(data, (str, bytes, bytearray, memoryview)):
-        raise TypeError("the serializer 'raw' takes bytes or text")
-    return str_to_bytes(data)
 
 
 class SerializerRegistry:
@@ -180,7 +174,7 @@ class SerializerRegistry:
         if serializer == "raw":
             text = isinstance(data, str)
             content_type, content_encoding = "application/data", "utf-8" if text else "binary"
-            encoder = _as_bytes
+            encoder = raw_bytes
         elif serializer:
             found = self._encoders.get(serializer) or self._find_encoder(serializer)
             content_type, content_encoding, encoder = found

@@ -19,6 +19,7 @@ from kombu.log import get_logger
 
 from .errors import AccessRefused, NoReply
 from .keys import escaped
+from .overlap import Overlap
 from .resp import pack
 
 if TYPE_CHECKING:
@@ -58,9 +59,7 @@ class Broadcasts:
         self._last = (b"", b"")
         #: Whether a broadcast has come by another channel before.
         self.repeats: Callable[[bytes, bytes], bool] = lambda channel, payload: False
-        #: While two connections are subscribed: what has come by the first, and by the second before that was read.
-        self._overlap: set[tuple[bytes, ...]] | None = None
-        self._early: list[list[Any]] | None = None
+        self._overlap = Overlap()
         #: Those that others have taken over from; and those of them whose descriptors nobody watches any more.
         self._retired: list[Any] = []
         self._unwatched: list[Any] = []
@@ -170,13 +169,8 @@ class Broadcasts:
         self._heard, self._pinged = monotonic(), False
         if reply[0] not in (b"message", b"pmessage"):
             return
-        if self._early is not None:
-            self._early.append(reply)
+        if self._overlap.keeps(reply):
             return
-        if self._overlap is not None:
-            if tuple(reply) in self._overlap:
-                return
-            self._overlap.add(tuple(reply))
         channel, payload = reply[-2:]
         queues = self._listening_to(reply[1].decode(), channel.decode(), by_name=reply[0] == b"message")
         if channel.decode() in self._bells:
@@ -242,18 +236,18 @@ class Broadcasts:
         old = self._line
         if monotonic() < old.ask_at or not old.outdated():
             return
-        early: list[list[Any]] = []
-        self._line, self._early = None, early
+        early = self._overlap.begin()
+        self._line = None
         self._retired.append(old)
         try:
             self._connect()
-            self._early, self._overlap = None, set()
+            self._overlap.compare()
             self._read_all(old)
             for reply in early:
                 self._take_in(reply)
             self._read_all(self._line)
         finally:
-            self._early = self._overlap = None
+            self._overlap.end()
 
     def _read_all(self, line: Any) -> None:
         """Take in all that the server has sent before it answers."""

@@ -213,12 +213,10 @@ class Transport(Holding):
         if self._cycle is not None:
             with self.lock:
                 self._put_in_order(self._cycle)
-        if self.channels:
-            self.channels[0]._settle_due()
-        while not (self._seek() and self._deliver_one(waited)):
-            if not self.fetch():
-                return False
-        return True
+        return super()._deliver_next(waited)
+
+    def _deliver_one(self, waited: bool) -> bool:
+        return self._seek() and super()._deliver_one(waited)
 
     def _seek(self) -> bool:
         """Give the turn to the next consumer that something is at hand for; whether there is one."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.log import get_logger
 from kombu_redis import errors
+from kombu_redis.overlap import Overlap
 from kombu_redis.resp import pack
 
 from .nodes import Nodes
@@ -53,9 +54,7 @@ class Listener:
         self._again_at = 0.0
         self._heard: dict[Client, float] = {}
         self._pinged: set[Client] = set()
-        #: While two clients are subscribed: what has come by the first, and by the second before that was read.
-        self._overlap: set[tuple[bytes, ...]] | None = None
-        self._early: list[list[Any]] | None = None
+        self._overlap = Overlap()
         #: Those that others have taken over from; and those of them whose descriptors nobody watches any more.
         self._retired: list[Client] = []
         self._unwatched: list[Client] = []
@@ -155,14 +154,7 @@ class Listener:
             return
         kind, channel = reply[0], reply[1].decode()
         if kind in (b"smessage", b"message"):
-            if self._early is not None:
-                self._early.append(reply)
-                return
-            if self._overlap is not None:
-                if tuple(reply) in self._overlap:
-                    return
-                self._overlap.add(tuple(reply))
-            if channel in self._channels:
+            if not self._overlap.keeps(reply) and channel in self._channels:
                 self._take(channel, reply[2])
         elif channel in self._channels and kind.endswith(b"subscribe"):
             left = kind.endswith(b"unsubscribe")  # by itself: the slot has moved
@@ -201,8 +193,7 @@ class Listener:
         """
         channels = [channel for channel, by in self._channels.items() if by is client]
         fresh = self._nodes.another(client)
-        early: list[list[Any]] = []
-        self._early = early
+        early = self._overlap.begin()
         try:
             if channels:
                 self._ask(fresh, channels)
@@ -212,12 +203,12 @@ class Listener:
             self._channels.update(dict.fromkeys(channels, client))
             return
         finally:
-            self._early = None
+            self._overlap.end()
         self._nodes.replace(client, fresh)
         self._retired.append(client)
         if not channels:
             return
-        self._overlap = set()
+        self._overlap.compare()
         try:
             try:
                 self._read_all(client)
@@ -226,7 +217,7 @@ class Listener:
                     self._take_in(fresh, reply)
             self._read_all(fresh)
         finally:
-            self._overlap = None
+            self._overlap.end()
 
     def _read_all(self, client: Client) -> None:
         """Take in all that the node has sent before it answers."""
