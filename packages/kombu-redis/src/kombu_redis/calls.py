@@ -135,7 +135,7 @@ class Calls:
     @staticmethod
     def _script(name: str, *before: str) -> Script:
         """A script, for this kind of server."""
-        return script(name, *before)
+        return script(name, *before, "tokens") if "common" in before else script(name, *before)
 
     def ack(self, tag: str, now: bool = False) -> None:
         """The message is done with. With ``now`` that leaves at once, else with the next request or :meth:`flush`."""

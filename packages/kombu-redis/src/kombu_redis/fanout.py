@@ -55,6 +55,10 @@ class Broadcasts:
         self._whole = ""
         #: Names of channels that just tell of a broadcast in a stream.
         self._bells: set[str] = set()
+        #: Who is told what comes on a channel of this connection's own.
+        self._private: dict[str, Callable[[bytes], object]] = {}
+        #: How often it has subscribed to everything anew.
+        self.sessions = 0
         self.waiting: dict[str, deque[dict[str, Any]]] = {}
         self._last = (b"", b"")
         #: Whether a broadcast has come by another channel before.
@@ -96,6 +100,12 @@ class Broadcasts:
         if not self._connect() and new:
             self._subscribe(new)
 
+    def hear(self, channel: str, take: Callable[[bytes], object]) -> None:
+        """Have ``take`` called with what is published on a channel; from when this returns."""
+        if channel not in self._private:
+            self._private[channel] = take
+            self.listen(channel, bells=[channel])
+
     def ignore(self, queue: str) -> None:
         """The queue gets nothing more."""
         self.waiting.pop(queue, None)
@@ -118,6 +128,7 @@ class Broadcasts:
         if self._line.connected or not self._patterns:
             return False
         self._line.connect()
+        self.sessions += 1
         self._subscribe(list(self._patterns))
         return True
 
@@ -173,6 +184,9 @@ class Broadcasts:
             return
         channel, payload = reply[-2:]
         queues = self._listening_to(reply[1].decode(), channel.decode(), by_name=reply[0] == b"message")
+        if channel.decode() in self._private:
+            self._private[channel.decode()](payload)
+            return
         if channel.decode() in self._bells:
             self._transport.pulls.ring(queues)
             return

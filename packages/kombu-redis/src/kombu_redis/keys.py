@@ -100,6 +100,14 @@ class Keys:
         """List of at most one token: somebody who waits for this queue should look."""
         return f"{self.prefix}_kombu.wake.{queue}"
 
+    def enlisted(self, queue: str) -> str:
+        """List of the connections to be told of a message, by the names of :meth:`idle`."""
+        return self.wake(queue).replace("_kombu.wake.", "_kombu.enlisted.", 1)
+
+    def queue_of_wake(self, key: str) -> str:
+        """The queue that a wake-up list is of."""
+        return key.removeprefix(self.wake(""))
+
     def consumers(self, queue: str) -> str:
         """Sorted set: consumers by the end of their lease."""
         return f"{self.prefix}_kombu.consumers.{queue}"
@@ -214,6 +222,10 @@ class Keys:
     def private_wake(self, connection: str) -> str:
         """List by which one connection is woken, whatever it waits for."""
         return f"{self.prefix}_kombu.private.{connection}"
+
+    def idle(self, connection: str) -> str:
+        """String with a short life: a connection that is entered with many queues sleeps. Also its channel."""
+        return f"{self.prefix}_kombu.idle.{connection}"
 
 
 def escaped(text: str) -> str:

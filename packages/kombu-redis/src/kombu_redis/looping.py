@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kombu.transport import virtual
 
+from .waiting import LOOK_AGAIN
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -41,6 +43,8 @@ class Looping(virtual.Transport):
     _loop: Any = None
     #: The thread of the loop.
     _ticking = 0
+    #: What has the loop wake up now and then.
+    _looking: Any = None
     #: Descriptors that the loop watches.
     _watched: frozenset[int] = frozenset()
 
@@ -58,6 +62,9 @@ class Looping(virtual.Transport):
     def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:
         """Take everything out of the loop again."""
         self._loop, self._ticking, self.sleeping = None, 0, False
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         loop.on_tick.discard(self.on_tick)
         self._watch_nothing(loop)
 
@@ -88,6 +95,8 @@ class Looping(virtual.Transport):
     def _watch(self) -> None:
         self.waiter.check()
         self.waiter.ask(self._wanted())
+        if self._looking is None and self.waiter.needs_a_clock:
+            self._looking = self._loop.call_repeatedly(LOOK_AGAIN / 2, _nothing)
         filenos = frozenset(self.waiter.filenos())
         for fileno in self._watched - filenos:
             self._loop.remove_reader(fileno)
@@ -99,7 +108,8 @@ class Looping(virtual.Transport):
         """The loop found a descriptor readable."""
         self.idle = False
         try:
-            self._note(self.waiter.read([fileno]))
+            self.waiter.read([fileno])
+            self._note()
         except BaseException:
             self._watch_nothing(self._loop)
             raise
@@ -114,8 +124,12 @@ class Looping(virtual.Transport):
     def _wanted(self) -> Iterable[str]:
         raise NotImplementedError
 
-    def _note(self, queue: str | None) -> None:
+    def _note(self) -> None:
         raise NotImplementedError
+
+
+def _nothing() -> None:
+    """A round of the loop looks for messages when it is time."""
 
 
 def share_out(messages: list[dict[str, Any]], takers: list[tuple[Subscription, int]]) -> None:

@@ -27,15 +27,18 @@ class Lulls:
     def __init__(self) -> None:
         #: Queues that need no look.
         self.empty: set[str] = set()
+        #: The look under way is one at all queues.
+        self.whole = True
         self._look_at = 0.0
         self._heard_at = 0.0
 
     def begin(self, listening: bool) -> None:
-        """Before a look: whether it has to be one at all queues, since the last was long ago or nobody listened."""
+        """Before a look: it has to be one at all queues when the last was long ago or nobody listened."""
         now = monotonic()
         if listening:
             self._heard_at = now
-        if now >= self._look_at or now >= self._heard_at + DEAF:
+        self.whole = now >= self._look_at or now >= self._heard_at + DEAF
+        if self.whole:
             self.empty.clear()
             self._look_at = now + LOOK_AGAIN
             self._heard_at = now
@@ -58,6 +61,11 @@ class Lulls:
     def clear(self) -> None:
         """Each of them may have something."""
         self.empty.clear()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to look at all."""
+        return monotonic() >= self._look_at
 
     @property
     def left(self) -> float:

@@ -145,7 +145,8 @@ class Outlet:
         after = [channel or "", score, *about]
         heads = {more: (push, len(names), [*before, flags + more, *after]) for more in ("", "s")}
         if len(targets) == 1 and plain is not push and not (self.limited or channel or streams):
-            names[len(checks) :] = [targets[0].level, keys.wake(targets[0].queue)]
+            (target,) = targets
+            names[len(checks) :] = [target.level, keys.wake(target.queue), keys.enlisted(target.queue)]
             heads[""] = (plain, len(names), [*names, len(checks), *about[: 3 * len(checks)]])
         #: By flag: the script, and of its arguments how many are keys, how many are the same each time, and those.
         self._heads = {

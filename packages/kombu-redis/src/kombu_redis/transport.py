@@ -21,6 +21,7 @@ from .calls import MOST
 from .channel import Channel
 from .client import Client
 from .directory import Directory
+from .enlisting import Roll
 from .envelope import read_envelope
 from .errors import get_redis_error_classes
 from .fanout import Broadcasts
@@ -37,7 +38,7 @@ from .sweep import Sweep
 from .waiting import Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from kombu.transport.virtual.ledger import Subscription
 
@@ -69,6 +70,9 @@ class Transport(Holding):
     connection_errors, channel_errors = get_redis_error_classes()
     #: There is always something that time may bring about: see :class:`.sweep.Sweep`.
     schedule = (Sweep,)
+
+    #: Whether a connection is entered with its queues when they are many, see :mod:`.enlisting`.
+    enlists = True
 
     implements = virtual.Transport.implements.extend(
         asynchronous=True,
@@ -110,10 +114,13 @@ class Transport(Holding):
         self.broadcasts: Broadcasts = parts.broadcasts(self)
         self.pulls = Pulls(self)
         self.lulls = Lulls()
+        self.roll = Roll(self)
         self.waiter: Waiter = parts.waiter(self, self.broadcasts)
         self.keeper = Keeper(self)
         self.sweep: Sweep = parts.sweep(self)
         self.ahead = Ahead(self)
+        #: The caller does not wait for messages, and does not say when it comes again.
+        self._polls = False
         self._pid = getpid()
 
     def _address(self, client: Any) -> Address:
@@ -158,6 +165,7 @@ class Transport(Holding):
         for channel in list(self.channels):
             channel.closed = True
         self.channels.clear()
+        self.roll.close()
         self.waiter.close()
         self.broadcasts.close()
         self.server.close()
@@ -240,7 +248,8 @@ class Transport(Holding):
 
     def drain_events(self, connection: Any, timeout: float | None = None, **kwargs: Any) -> None:
         """As on any virtual transport. Who does not wait at all (0 seconds) has all queues looked at."""
-        if timeout is not None and timeout <= 0:
+        self._polls = timeout is not None and timeout <= 0
+        if self._polls:
             self.lulls.clear()
         super().drain_events(connection, timeout, **kwargs)
 
@@ -248,27 +257,42 @@ class Transport(Holding):
         """Claim messages for all consumers that have room, in one round trip; read broadcasts now and then."""
         heard = self.broadcasts.look()
         self.idle = True  # until something is found, or another thread calls wake()
+        self.roll.prepare()
+        self._see_to_tokens()
         self.lulls.begin(self.waiter.is_listening)
-        everybody: list[tuple[Subscription, int]] = []
-        found = self.ahead.collect()
+        found = self.ahead.collect() or self._look()
+        if not found and self.roll.expects:
+            self.roll.expects = False
+            found = self._look()
         if found:
             self.idle = False
-            return True
+        self.roll.looked(found)
+        return heard or found
+
+    def _look(self) -> bool:
+        """Claim what there is room for, of queues that may have something."""
+        everybody: list[tuple[Subscription, int]] = []
         limited: dict[Any, list[tuple[Subscription, int]]] = {}
+        found, roll = False, self.roll
+        enters = roll.is_used and not roll.expects
+        if enters:
+            self.lulls.empty -= roll.missing
         known, turn, empty = self._subscriptions, self._turn, self.lulls.empty
         for each in (*known[turn:], *known[:turn]):
             channel = each.channel
             if each.queue not in empty and (room := channel.room(each)) > 0:
                 wanting = limited.setdefault(channel, []) if channel.qos.limit else everybody
                 wanting.append((each, room))
+        if enters and (everybody or limited):
+            roll.enter(each.queue for wanting in (everybody, *limited.values()) for each, _ in wanting)
+            if not self._polls:
+                roll.sleep(along=True)
         for wanting in limited.values():
             # (its consumers share the room, so it cannot be given to each before it is known who has messages)
             found |= self._claim(wanting, wanting[0][1])
         if everybody:
             found |= self._claim(everybody, alone=not found)
-        if found:
-            self.idle = False
-        return heard or found
+        return found
 
     def _claim(
         self, wanting: list[tuple[Subscription, int]], limit: int = MOST, alone: bool = False
@@ -281,6 +305,8 @@ class Transport(Holding):
         found = self.take_from(rooms, limit, no_ack)
         if self.takes_turns:
             self.lulls.note(found, limit)
+        if self.lulls.whole:
+            self.roll.doubt(queue for queue, messages in found.items() if messages)
         return self.hand_out(found, wanting)
 
     def hand_out(self, found: Found, wanting: list[tuple[Subscription, int]]) -> bool:
@@ -352,28 +378,30 @@ class Transport(Holding):
         self.sleeping = True
         try:
             self.waiter.ask(self._wanted())
-            self._note(self.waiter.read(self.waiter.sleep(timeout)))
+            self.waiter.read(self.waiter.sleep(timeout))
+            self._note()
         finally:
             self.sleeping = False
 
-    def _wanted(self) -> Iterable[str]:
+    def _wanted(self) -> Iterator[str]:
         """The queues that a consumer with room reads."""
         free = {channel for channel in self.channels if channel._flowing and not channel.qos.limit}
-        return {
-            each.queue
-            for each in self._subscriptions
-            if not (each.unacked or each.fetched or each.channel not in free) or each.channel.room(each) > 0
-        }
+        for each in self._subscriptions:
+            idle = not (each.unacked or each.fetched or each.channel not in free)
+            if idle or each.channel.room(each) > 0:
+                yield each.queue
 
-    def _note(self, queue: str | None) -> None:
-        """A token was taken: when nobody here has room for that queue, somebody else gets it."""
+    def _note(self) -> None:
+        """All tokens until now were listened for."""
         self.lulls.heard()
-        if queue is None:
-            return
-        if any(each.queue == queue and each.channel.room(each) > 0 for each in self._subscriptions):
+        self._see_to_tokens()
+
+    def _see_to_tokens(self) -> None:
+        """Tokens were taken: when nobody here has room for such a queue, somebody else gets it."""
+        for queue in self.waiter.tokens():
             self.lulls.over(queue)
-        else:
-            self.store.pass_on(self.keys.wake(queue))
+            if not any(each.queue == queue and each.channel.room(each) > 0 for each in self._subscriptions):
+                self.store.pass_on(self.keys.wake(queue))
 
     # -- fork ------------------------------------------------------------------------------------------------
 

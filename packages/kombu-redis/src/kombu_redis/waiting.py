@@ -3,7 +3,8 @@
 An idle connection has ``BRPOP <wake-up list of each queue> ... 0.5`` under way on a socket of its own. Whoever makes
 a message ready leaves one token in the queue's wake-up list, and Redis gives it to the one that has waited longest. A
 token is no message: losing one costs time only, since every connection looks again after :data:`LOOK_AGAIN` seconds.
-That is also how messages of producers that know nothing of tokens (kombu 5) are found.
+That is also how messages of producers that know nothing of tokens (kombu 5) are found. A connection with many queues
+is told by pub/sub instead (see :mod:`.enlisting`).
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Waiter:
         self._broadcasts = broadcasts
         self._private = transport.keys.private_wake(transport.identity)
         self._line: Any = None
+        self._roll = transport.roll
+        self._tokens: list[str] = []
         #: The queues that were last waited for, by their wake-up lists, and the BRPOP but for its last argument.
         self._queues: dict[str, str] = {}
         self._packed = b""
@@ -55,6 +58,10 @@ class Waiter:
 
     def ask(self, queues: Iterable[str]) -> None:
         """Have a BRPOP under way for these queues; one that waits for others is made to end."""
+        if self._roll.is_used:
+            if any(True for _ in queues):
+                self._roll.sleep()
+            return
         wanted = set(queues)
         if not wanted:
             return
@@ -77,19 +84,32 @@ class Waiter:
 
     @property
     def is_listening(self) -> bool:
-        """Whether the server knows that this connection waits."""
-        return self._asked
+        """Whether the server knows that this connection waits, or tells it anyway."""
+        return self._asked or (self._roll.is_used and not self._roll.missing)
 
     @property
     def overdue(self) -> bool:
         """Whether nobody is waiting at the server for this connection: time to look for messages again."""
-        return not self._asked
+        return self._transport.lulls.is_due if self._roll.is_used else not self._asked
 
-    def answered(self) -> str | None:
-        """Read the answer to the BRPOP: the queue whose token was taken, or None."""
+    @property
+    def needs_a_clock(self) -> bool:
+        """Whether an event loop has to end the sleep by itself when it is time to look again."""
+        return self._roll.is_used
+
+    def _answered(self) -> None:
+        """Read the answer to the BRPOP, which names the queue whose token was taken."""
         self._asked = False  # also when the connection is lost
         reply = self._line.read()
-        return None if reply is None else self._queues.get(reply[0].decode("utf-8", "surrogateescape"))
+        if reply is not None and (key := reply[0].decode("utf-8", "surrogateescape")) in self._queues:
+            self._tokens.append(self._queues[key])
+
+    def tokens(self) -> list[str]:
+        """The queues of which something was heard."""
+        tokens, self._tokens = self._tokens, []
+        if self._roll.told:
+            tokens, self._roll.told = [*tokens, *self._roll.told], []
+        return tokens
 
     # -- sleeping ------------------------------------------------------------------------------------------
 
@@ -108,7 +128,9 @@ class Waiter:
         Raises:
             ConnectionError: the server owes an answer for too long.
         """
-        longest = LOOK_AGAIN if timeout is None else min(timeout, LOOK_AGAIN)
+        longest = self._transport.lulls.left if self._roll.is_used else LOOK_AGAIN
+        if timeout is not None:
+            longest = min(timeout, longest)
         ready = wait_readable(max(longest, 0), *self.filenos())
         if not ready:
             self.check()
@@ -122,17 +144,15 @@ class Waiter:
             raise NoReply("the server did not answer a BRPOP in time: it is gone or stopped")
         self._broadcasts.check()
 
-    def read(self, ready: Iterable[int]) -> str | None:
-        """Take in what is readable; the queue whose token was taken, if one was."""
-        token = None
+    def read(self, ready: Iterable[int]) -> None:
+        """Take in what is readable; see :meth:`tokens`."""
         for fileno in ready:
             if self._pipe is not None and fileno == self._pipe[0]:
                 drain(fileno)
             elif self._asked and fileno == self._line.fileno():
-                token = self.answered()
+                self._answered()
             elif self._broadcasts.listening and fileno == self._broadcasts.fileno():
                 self._broadcasts.read()
-        return token
 
     def wake(self) -> None:
         """End the sleep, from any thread."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from kombu_redis.calls import MOST
 from kombu_redis.looping import Parts
 from kombu_redis.transport import Transport
-from kombu_redis.waiting import LOOK_AGAIN
 
 from .address import ClusterAddress
 from .channel import ClusterChannel
@@ -37,8 +36,8 @@ class ClusterTransport(Transport):
     server: Any
     store: Any
     waiter: ClusterWaiter
-
-    _looking: Any = None
+    #: It is entered in another way, see :mod:`.waiting`.
+    enlists = False
 
     def _address(self, client: Any) -> Address:
         if self.options.fanout == "stream":
@@ -82,29 +81,7 @@ class ClusterTransport(Transport):
             finally:
                 self.store.is_for_many = False
 
-    def _note(self, queue: str | None) -> None:
-        """Of queues that nobody here has room for, somebody else is woken."""
-        self.lulls.heard()
-        for heard in self.waiter.tokens():
-            super()._note(heard)
-
-    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        """Let the loop deliver; it wakes up now and then, to look again."""
-        super().register_with_event_loop(connection, loop)
-        self._looking = loop.call_repeatedly(LOOK_AGAIN / 2, _nothing)
-
-    def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:
-        """Take everything out of the loop again."""
-        super().unregister_from_event_loop(connection, loop)
-        if self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
-
     def inherited_fds(self, *objects: Any) -> list[int]:
         """The descriptors that a forked child must not use."""
         clients = [*self.server.clients(), *self.broadcasts.clients(), *self.waiter.clients()]
         return [*(client.fileno() for client in clients), *self.waiter.pipe]
-
-
-def _nothing() -> None:
-    """A round of the loop looks for messages when it is time."""

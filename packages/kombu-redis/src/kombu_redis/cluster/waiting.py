@@ -48,8 +48,6 @@ class ClusterWaiter(Waiter):
         self._look_at = 0.0
         #: Connections over which this was done before.
         self._knowing: set[object] = set()
-        #: Queues it was told of.
-        self._tokens: list[str] = []
         #: It has something else to do than to wait.
         self._busy = False
         #: Since when the consumers work, and how long they did so when that was not short; until when that was counted.
@@ -71,7 +69,7 @@ class ClusterWaiter(Waiter):
             self._entered.clear()
             self._look_at = now + LOOK_AGAIN
         shards: dict[int, list[str]] = {}
-        for queue in queues:
+        for queue in set(queues):
             if queue not in self._entered:
                 shards.setdefault(shard_of(queue), []).append(queue)
         if shards:
@@ -141,6 +139,11 @@ class ClusterWaiter(Waiter):
         """Whether it is time to look for messages again."""
         return monotonic() >= self._look_at
 
+    @property
+    def needs_a_clock(self) -> bool:
+        """Nobody else ends the sleep of an event loop."""
+        return True
+
     def _woken(self, channel: str, key: bytes) -> None:
         queue = self._transport.keys.queue_of_wake(key.decode("utf-8", "surrogateescape"))
         self._tokens.append(queue)
@@ -164,20 +167,14 @@ class ClusterWaiter(Waiter):
         self._listener.check()
         self._broadcasts.check()
 
-    def read(self, ready: Iterable[int]) -> str | None:
-        """Take in what is readable; nothing is returned, see :meth:`tokens`."""
+    def read(self, ready: Iterable[int]) -> None:
+        """Take in what is readable; see :meth:`tokens`."""
         for fileno in ready:
             if self._pipe is not None and fileno == self._pipe[0]:
                 drain(fileno)
             else:
                 self._listener.read(fileno)
                 self._broadcasts.read(fileno)
-        return None
-
-    def tokens(self) -> list[str]:
-        """The queues of which something was heard."""
-        tokens, self._tokens = self._tokens, []
-        return tokens
 
     def clients(self) -> list[Any]:
         """The clients it uses."""

@@ -15,14 +15,6 @@ local function even_if_full(key)
   redis.call('PERSIST', key)
 end
 
--- One token, one waiter: it stays until somebody takes it, and waking nobody costs one EXISTS.
-local function wake(key)
-  if redis.call('EXISTS', key) == 0 then
-    redis.call('LPUSH', key, '1')
-    redis.call('PEXPIRE', key, 60000)
-  end
-end
-
 -- A payload as an element of a JSON array: itself if it looks like an object, else a string with its bytes.
 local function element(payload)
   if string.byte(payload, 1) == 123 and string.byte(payload, -1) == 125 then

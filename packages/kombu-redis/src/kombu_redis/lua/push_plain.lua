@@ -1,7 +1,7 @@
 -- As push.lua, for one target without limits, no expiry and no channel, as most messages have it. With fewer arguments and
 -- fewer questions it takes the server two thirds of the time.
 --
--- KEYS: those of the checks (see checks.lua), level, wake.   ARGV: number of checks, the checks, payloads.
+-- KEYS: those of the checks (see checks.lua), level, wake, enlisted.   ARGV: number of checks, the checks, payloads.
 --
 -- Returns: 1; or minus the number of the check that failed.
 
@@ -16,9 +16,5 @@ else
     redis.call('LPUSH', KEYS[checks + 1], unpack(ARGV, start, math.min(start + 999, last)))
   end
 end
-local token = KEYS[checks + 2]
-if redis.call('EXISTS', token) == 0 then
-  redis.call('LPUSH', token, '1')
-  redis.call('PEXPIRE', token, 60000)
-end
+wake(KEYS[checks + 2], KEYS[checks + 3])
 return 1
