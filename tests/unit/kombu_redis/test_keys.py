@@ -13,7 +13,7 @@ from kombu_redis.options import Options
 from tests.unit.kombu_redis.support_client import client_to
 
 #: Of its members, those that make no names, or parts of them.
-NO_NAMES = ("prefix", "sep", "step", "steps", "level", "levels", "pattern", "selects", "selector")
+NO_NAMES = ("prefix", "sep", "step", "steps", "level", "levels", "pattern", "selects", "selector", "queue_of_wake")
 
 
 def keys(db: int = 0, **options: Any) -> Keys:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ("FEW", "Roll")
 
 #: Most queues whose wake-up lists are popped.
-FEW = 8
+FEW = 64
 #: Seconds that entries last at the server, and after which they are made anew.
 LIFE, RENEW = 60, 20.0
 #: Seconds that the sign of sleeping outlives the sleep: the server may be a bit late, and so may the next look.
