@@ -45,7 +45,7 @@ def test_an_empty_queue_is_empty_in_time(connection, options):
     # When / Then
     with pytest.raises(queue.Empty):
         simple.get(**options)
-    assert monotonic() - started < 2
+    assert monotonic() - started < 20
     with pytest.raises(simple.Empty):
         simple.get_nowait()
 
