@@ -14,8 +14,8 @@ TICK, LATE = 0.02, 0.005
 class Stopwatch:
     """Counts the seconds while the ``with`` block runs, without those in which this process was not let run.
 
-    A thread looks at the clock at intervals: where a look comes late, so does everything else in this process, which says
-    nothing of the code under test. What that does late by itself still counts in full.
+    A thread looks at the clock at intervals: where a look comes late, so does everything else in this process, which
+    says nothing of the code under test. What that does late by itself still counts in full.
     """
 
     def __init__(self) -> None:
