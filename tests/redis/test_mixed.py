@@ -93,7 +93,7 @@ def test_fanout(both: Callable[..., Process], publishing: str, consuming: str) -
     for number, listener in enumerate(listeners):
         listener.consume({"name": f"inbox{number}", "exchange": "news", "type": "fanout", "key": ""})
     # (kombu 5.7 subscribes when it first waits, so it is told until it hears)
-    until(lambda: tell_all(publisher, listeners), 5, "all have subscribed")
+    until(lambda: tell_all(publisher, listeners), 30, "all have subscribed")
     for listener in listeners:
         publisher.ask("publish", bodies=["a", "b"], exchange="news", type="fanout")
         listener.wait(lambda: listener.all("got")[-2:] == ["a", "b"], "it hears both")  # noqa: B023
@@ -205,7 +205,7 @@ def test_control(both: Callable[..., Process], publishing: str, consuming: str) 
         events = asker.ask("multi_call", method="ping")
         return any(event.get("answers") == [{"one": "pong"}] for event in events)
 
-    until(answered, 10, "an answer")
+    until(answered, 30, "an answer")
 
 
 def test_a_prefix_and_a_database_keep_fleets_apart(

@@ -111,7 +111,7 @@ def test_a_connection_that_is_cut(redis_url: str, redis_proxy: Proxy, redis_prox
     thread = Thread(target=listener.run, daemon=True)
     with Connection(redis_url) as connection:
         thread.start()
-        until(lambda: listener.got or publish(connection, 0), 10, "it listens")
+        until(lambda: listener.got or publish(connection, 0), 30, "it listens")
         # When
         for number in range(1, 1001):
             publish(connection, number)
