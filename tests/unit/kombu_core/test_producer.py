@@ -633,7 +633,7 @@ def test_each_thread_has_a_batch_of_its_own(batching):
         # When another thread publishes with the same producer
         other = threading.Thread(target=batching.publish, args=(b"2",))
         other.start()
-        other.join()
+        other.join(60)
         # Then that one went out at once
         assert [message["body"] for message, _ in batching.channel.published()] == [b"2"]
     assert batching.channel.batches == [[b"1"]]

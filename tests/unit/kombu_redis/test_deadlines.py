@@ -121,7 +121,7 @@ def test_an_answer_that_drips(redis_url: str) -> None:
             client.call("GET", "key")
         assert within(0.3, started)
         done.set()
-        server.join()
+        server.join(60)
 
 
 def test_not_a_redis_server() -> None:
@@ -208,7 +208,7 @@ def test_another_thread_uses_the_socket(redis_url: str) -> None:
         thread = threading.Thread(target=use)
         started = monotonic()
         thread.start()
-        thread.join()
+        thread.join(60)
         assert isinstance(failed[0], DeadlineExceeded) and "another thread" in str(failed[0])
         assert within(0.1, started)
 

@@ -93,7 +93,7 @@ def test_nothing_that_was_accepted_is_lost(
 
         until(handle, "all come", consuming, seconds=60 + 2 * count)
         # Then
-        publisher.join()
+        publisher.join(60)
         assert accepted == list(range(count))
         sqs_proxy.rule = lambda action, number: None
 

@@ -57,7 +57,9 @@ class Worker:
         self.lines = self.process.stdout
 
     def read(self) -> str:
-        return self.lines.readline().strip()
+        line = self.lines.readline()
+        assert line, "it ended"
+        return line.strip()
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)

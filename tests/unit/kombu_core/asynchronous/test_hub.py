@@ -122,7 +122,7 @@ def test_another_thread_wakes_the_loop(hub):
         hub.run_forever()
     # Then
     assert watch.seconds < 0.9
-    timer.join()
+    timer.join(60)
 
 
 def test_calls_are_made_in_order_and_one_that_fails_leaves_the_others_for_the_next_round(hub):

@@ -327,4 +327,4 @@ def test_closing_ends_the_wait_of_another_thread(backend: Backend) -> None:
         thread.join(0.01)
     pump.close(5)
     assert ended.wait(10)
-    thread.join()
+    thread.join(60)
