@@ -122,7 +122,8 @@ def redis_with_password(make_redis: Callable[..., RedisServer]) -> RedisServer:
 @pytest.fixture
 def redis_with_acl(make_redis: Callable[..., RedisServer]) -> RedisServer:
     """With the user ``limited`` (password ``battery``), who may touch keys and channels that start with ``p:``."""
-    return make_redis(settings={"user": ["limited on >battery ~p:* &p:* +@all -@admin -@dangerous +info"]})
+    may = "~p:* resetchannels &p:* +@all -@admin -@dangerous +info +client|setname"
+    return make_redis(settings={"user": [f"limited on >battery {may}"]})
 
 
 @pytest.fixture(scope="session")

@@ -104,7 +104,8 @@ class ClusterClient:
         packed = [command if isinstance(command, bytes) else pack(*command) for command in commands]
         slots = [slot_of_command(command) for command in packed]
         with self._alone():
-            replies: list[Any] = [None] * len(packed)
+            lost = errors.ConnectionLost(f"the connection to a node of {self.address} was lost meanwhile")
+            replies: list[Any] = [lost] * len(packed)
             by_client: dict[Client, list[int]] = {}
             for at, slot in enumerate(slots):
                 try:
@@ -145,7 +146,7 @@ class ClusterClient:
     def _lost(self, exc: Exception, ats: list[int], replies: list[Any]) -> None:
         self.nodes.stale = True
         for at in ats:
-            if replies[at] is None:
+            if isinstance(replies[at], errors.ConnectionLost):
                 replies[at] = exc
 
     # -- one command to where it belongs
@@ -235,11 +236,6 @@ class ClusterClient:
             for client in self.clients():
                 client.flush()
 
-    def reauthenticate(self) -> None:
-        """As for each node."""
-        for client in self.clients():
-            client.reauthenticate()
-
     def clients(self) -> list[Client]:
         """The connected clients."""
         return [client for client in self.nodes.clients() if client.connected]
@@ -313,7 +309,8 @@ class Shard:
     def flush(self) -> None:
         client = self._known()
         if client is not None:
-            client.flush()
+            with self.cluster.lock:  # (or another thread's replies would be read, or lost, behind its back)
+                client.flush()
 
     def on_late_error(self, error: Exception) -> None:
         self.cluster._late(error)
