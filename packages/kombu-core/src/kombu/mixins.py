@@ -190,7 +190,7 @@ class ConsumerMixin:
             yield connection
 
     def _connect(self, connection: Any) -> None:
-        """Connect, and keep trying until it works or is no longer wanted: ``should_stop`` is looked at once a second."""
+        """Connect, and keep trying until it works or ``should_stop``, which is looked at once a second, is set."""
         failures: list[BaseException] = []
 
         def failed(exc: BaseException, interval: float) -> None:
