@@ -58,7 +58,7 @@ def test_consumers_come_and_go(redis_victim: RedisServer) -> None:
                 connection.Producer().publish("hello", routing_key="q")
                 connection.drain_events(timeout=5)
         if number in (5, 59):
-            until(lambda: admin.info("clients")["connected_clients"] <= 2, 5, "its sockets are closed")
+            until(lambda: admin.info("clients")["connected_clients"] <= 2, 30, "its sockets are closed")
             marks.append((descriptors(), admin.dbsize()))
     assert marks[0] == marks[1]
 
@@ -80,7 +80,7 @@ def test_consumers_that_nobody_closes(redis_url: str) -> None:
     come_and_go(2)
     before = descriptors()
     come_and_go(20)
-    until(lambda: gc.collect() >= 0 and descriptors() <= before + 1, 10, "they are closed")
+    until(lambda: gc.collect() >= 0 and descriptors() <= before + 1, 30, "they are closed")
 
 
 def test_pools_share_connections(redis_victim: RedisServer) -> None:

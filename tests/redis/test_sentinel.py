@@ -169,7 +169,7 @@ def test_broadcasts_by_both_names(
             members[1].read()
             return bool(members[1].all("got"))
 
-        until(heard, 10, "the old one has subscribed")
+        until(heard, 30, "the old one has subscribed")
         # When
         for number, speaker in enumerate(speakers):
             speaker.ask("publish", bodies=[number, "next"], exchange="news", type="fanout")

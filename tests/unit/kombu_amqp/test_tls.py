@@ -146,7 +146,7 @@ def test_a_handshake_that_is_not_answered(rabbitmq: RabbitMQ) -> None:
         started = monotonic()
         with pytest.raises(TimeoutError):
             Connection(f"amqps://localhost:{silent.getsockname()[1]}", connect_timeout=0.5).connect()
-        assert monotonic() - started < 1
+        assert monotonic() - started < 10
 
 
 def test_options() -> None:

@@ -355,7 +355,7 @@ def test_threads_that_settle_while_one_publishes_write_whole_frames_once(link: L
     for _ in range(500):
         link.wire.publish(1, "x", "k", False, False, {}, b"body")
     for thread in threads:
-        thread.join()
+        thread.join(60)
     link.wire.flush()
     # Then every frame is whole, every acknowledgement was written once, in each thread's order
     acked = link.peer.acked()

@@ -417,7 +417,7 @@ def test_threads_lose_no_changes():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     # Then
     assert qos.value == 1000
     qos.update()
@@ -442,7 +442,7 @@ def test_object_ids_tell_objects_and_threads_apart():
     in_thread = []
     thread = threading.Thread(target=lambda: in_thread.extend([oid_from(one), oid_from(one, threads=False)]))
     thread.start()
-    thread.join()
+    thread.join(60)
     # Then
     assert oid_from(one) == oid_from(one) != oid_from(other)
     assert in_thread[0] != oid_from(one) and in_thread[1] == oid_from(one, threads=False)

@@ -230,7 +230,7 @@ def test_threads_that_publish_by_priority_lose_nothing(connect):
             for thread in running:
                 thread.start()
             for thread in running:
-                thread.join()
+                thread.join(60)
             # Then
             assert (len(queue), queue.size_bytes) == (threads, threads)
     finally:

@@ -119,7 +119,7 @@ def test_a_handshake_that_is_not_answered() -> None:
         started = monotonic()
         with client_to(url, socket_connect_timeout=0.3) as client, pytest.raises(errors.NoReply):
             client.connect()
-        assert monotonic() - started < 2
+        assert monotonic() - started < 10
 
 
 def test_deadlines(server: RedisServer, redis_authority: Authority) -> None:

@@ -251,7 +251,7 @@ class TestCachedProperty:
         thread = threading.Thread(target=lambda: things[0].value)
         thread.start()
         assert things[1].value is True
-        thread.join()
+        thread.join(60)
         assert things[0].value is True
 
 

@@ -109,13 +109,13 @@ def test_fetching_ahead(backend: Backend, pump: Pump[int]) -> None:
 
 
 def test_sources_do_not_wait_for_each_other(pump: Pump[int], backend: Backend) -> None:
-    backend.wait = 5
+    backend.wait = 30
     pump.take("slow", 1)
     pump.take("other", 1)
     backend.messages.put(1)
     started = monotonic()
-    assert pump.wait(4)
-    assert monotonic() - started < 2
+    assert pump.wait(20)
+    assert monotonic() - started < 15
     backend.messages.put(2)
 
 
@@ -326,4 +326,4 @@ def test_closing_ends_the_wait_of_another_thread(backend: Backend) -> None:
         thread.join(0.01)
     pump.close(5)
     assert ended.wait(10)
-    thread.join()
+    thread.join(60)
