@@ -142,22 +142,22 @@ def test_maybe_declare_tells_that_the_connection_was_closed(memory_url):
 
 def test_maybe_declare_can_try_again(memory_url):
     # Given a connection that is lost before the first attempt ends
-    with Connection(memory_url, transport=FlakyTransport) as connection:
-        channel = connection.channel()
-        failures = [ConnectionError("reset")]
-        declare = type(channel).queue_declare
+    failures = [ConnectionError("reset")]
 
-        def flaky(self, *args, **kwargs):
+    class FlakyChannel(FlakyTransport.Channel):
+        def queue_declare(self, *args, **kwargs):
             if failures:
-                connection.collect()
+                self.connection.client.collect()
                 raise failures.pop()
-            return declare(self, *args, **kwargs)
+            return super().queue_declare(*args, **kwargs)
 
-        queue = Queue("q")
+    class Transport(FlakyTransport):
+        Channel = FlakyChannel
+
+    with Connection(memory_url, transport=Transport) as connection:
+        channel = connection.channel()
         # When
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(FlakyTransport.Channel, "queue_declare", flaky)
-            assert maybe_declare(queue, channel, retry=True, interval_start=0, max_retries=3) is True
+        assert maybe_declare(Queue("q"), channel, retry=True, interval_start=0, max_retries=3) is True
         # Then
         assert failures == [] and left(connection) == 0
 

@@ -138,10 +138,9 @@ def test_errors_are_counted_until_one_fetch_is_good(backend: Backend, pump: Pump
 
 
 def test_a_mistake_in_what_is_called_is_not_the_end(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Given
-    monkeypatch.setattr("kombu.transport.virtual.crew.AFTER_A_MISTAKE", 0.01)
     mistakes = [RuntimeError("a mistake")]
 
     def pause(source: str, failures: int, error: Exception | None) -> float:
