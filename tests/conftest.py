@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import faulthandler
+import os
+import sys
+import threading
+from time import monotonic
 
+import pytest
 from hypothesis import settings
-
-if TYPE_CHECKING:
-    import pytest
 
 pytest_plugins = [
     "kombu.testing",
@@ -28,6 +30,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--brokers", default=brokers, help=f"where Celery's suite runs: {brokers}; or all")
     parser.addoption("--green", action="store_true", help="gevent and eventlet with sqs:// too, and a blocked RabbitMQ")
     parser.addoption("--clients", action="store_true", help="all of the suites of Nameko and oslo.messaging")
+
+
+#: Seconds that threads of the tests have to end when all tests are over.
+LAST_CALL = 10.0
+
+_status = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[_status] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the process though a test that failed has left a thread, for which Python would wait for ever."""
+    status, deadline = config.stash.get(_status, 0), monotonic() + LAST_CALL
+    if not status:
+        return
+    left = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+    for thread in left:
+        thread.join(max(0.0, deadline - monotonic()))
+    names = [thread.name for thread in left if thread.is_alive()]
+    if names:
+        print(f"threads that did not end: {names}", file=sys.stderr)
+        faulthandler.dump_traceback(sys.__stderr__)
+        sys.stdout.flush()
+        os._exit(status)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -184,7 +184,7 @@ class DeclareVerbs(virtual.Channel):
     def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any) -> int:
         """Remove the queue, its messages and bindings; how many messages it had. Its consumers are cancelled.
 
-        406 when ``if_unused`` and it has consumers, or ``if_empty`` and it has messages.
+        406 when ``if_unused`` and it has consumers, or ``if_empty`` and it has messages, ready or delayed.
         """
         self._check_open()
         with self.lock:

@@ -248,7 +248,7 @@ class DeclareVerbs(AbstractChannel):
     def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any) -> int:
         """Remove the queue, its messages and bindings; how many messages it had. Its consumers are cancelled.
 
-        406 when ``if_unused`` and it has consumers, or ``if_empty`` and it has messages.
+        406 when ``if_unused`` and it has consumers, or ``if_empty`` and it has messages, ready or delayed.
         """
         self._check_open()
         self._settle_due()
@@ -261,7 +261,7 @@ class DeclareVerbs(AbstractChannel):
             size = self._size(queue)
             for wanted, met, text in (
                 (if_unused, spec is None or not spec.consumers, "in use"),
-                (if_empty, not size, "not empty"),
+                (if_empty, not size and not self._size_delayed(queue), "not empty"),
             ):
                 if wanted and not met:
                     text = f"PRECONDITION_FAILED - queue {queue!r} in vhost {self.state.vhost!r} {text}"
