@@ -13,6 +13,8 @@ from time import monotonic, sleep
 from typing import Any
 from urllib.parse import quote
 
+from tests.support.ports import free_port
+
 #: Seconds that a server may take to start.
 PATIENCE = 60.0
 
@@ -20,12 +22,6 @@ PATIENCE = 60.0
 def moto_installed() -> bool:
     """Whether moto's server is there (pip install "moto[server]")."""
     return find_spec("moto") is not None and find_spec("flask") is not None
-
-
-def free_port() -> int:
-    """A port on loopback that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 class Server:

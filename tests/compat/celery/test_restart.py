@@ -8,8 +8,9 @@ import pytest
 
 from tests.compat.celery.notes import eventually
 from tests.compat.celery.sites import Site, needs
+from tests.support.ports import free_port
 from tests.support.proxy import Proxy
-from tests.support.sqs import Endpoint, free_port
+from tests.support.sqs import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,8 @@ import pytest
 
 from kombu import Exchange, Queue
 from kombu.exceptions import ConnectionError as KombuConnectionError
-from tests.support.sqs import Endpoint, free_port
+from tests.support.ports import free_port
+from tests.support.sqs import Endpoint
 from tests.support.sqs_proxy import LOSE, HttpProxy, refusal
 from tests.unit.kombu_sqs.helpers import PATIENCE, Inbox, connect, until
 
