@@ -7,9 +7,10 @@ import os
 import sys
 import threading
 from time import monotonic
+from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "kombu.testing",
@@ -19,8 +20,11 @@ pytest_plugins = [
     "tests.support.sqs_fixtures",
 ]
 
-# A shared machine may stall any one example: time is pytest-timeout's matter.
-settings.register_profile("kombu", deadline=None)
+# A shared machine may stall any one example: time is pytest-timeout's matter. The examples are the same in each run, so
+# that it says something about the change it is made for; ``--hypothesis-profile explore`` looks for new ones.
+_patient: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("explore", **_patient)
+settings.register_profile("kombu", derandomize=True, database=None, **_patient)
 settings.load_profile("kombu")
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.filterwarnings("ignore:A node named")
 
-#: Seconds. A third of it is between two questions for credentials; a machine that stands still for longer ends leases, and
-#: with them the queues that are deleted with their last consumer.
+#: Seconds. A third of it is between two questions for credentials; a machine that stands still for longer ends leases,
+#: and with them the queues that are deleted with their last consumer.
 LEASE = 5
 
 #: As a cloud's provider of tokens has it: each is another login.

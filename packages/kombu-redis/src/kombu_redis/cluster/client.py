@@ -107,11 +107,18 @@ class ClusterClient:
             lost = errors.ConnectionLost(f"the connection to a node of {self.address} was lost meanwhile")
             replies: list[Any] = [lost] * len(packed)
             by_client: dict[Client, list[int]] = {}
+            silent: dict[Client, Exception] = {}  # not to be waited for once for each of its slots
             for at, slot in enumerate(slots):
+                client = None
                 try:
+                    client = self._client_of(slot)
+                    if client in silent:
+                        raise silent[client]
                     by_client.setdefault(self._reach(slot), []).append(at)
                 except (*GONE, errors.ClusterDown) as exc:
                     replies[at] = exc
+                    if client is not None:
+                        silent[client] = exc
             sent = [client for client, ats in by_client.items() if self._spread(client, ats, packed, replies)]
             for client in sent:
                 self._gather(client, by_client[client], replies)
@@ -193,20 +200,23 @@ class ClusterClient:
 
     def _reach(self, slot: int | None) -> Client:
         """The client for a slot, connected. When that fails nothing was sent: perhaps another node serves it by now."""
-        client = self.nodes.any() if slot is None else self.nodes.of_slot(slot)
+        client = self._client_of(slot)
         if client.connected:
             return client
         try:
             client.connect()
         except (*GONE, errors.Unavailable):
             self.nodes.refresh()
-            other = self.nodes.any() if slot is None else self.nodes.of_slot(slot)
+            other = self._client_of(slot)
             if other is client:
                 self.nodes.stale = True
                 raise
             other.connect()
             return other
         return client
+
+    def _client_of(self, slot: int | None) -> Client:
+        return self.nodes.any() if slot is None else self.nodes.of_slot(slot)
 
     def _alone(self) -> Any:
         if self._pid != getpid():
