@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+import sys
+import traceback
 from contextlib import contextmanager
-from threading import Event
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from kombu import Connection, Consumer, Exchange, Queue
@@ -16,7 +17,7 @@ from kombu.pidbox import Mailbox
 from tests.redis.wire import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: So many messages may wait in the queue.
 BACKLOG = 300
@@ -116,6 +117,11 @@ class Program(ConsumerMixin):
         connection.ensure_connection(self.on_connection_error, **POLICY)
         return connection
 
+    def on_connection_error(self, exc: BaseException, interval: float) -> None:
+        super().on_connection_error(exc, interval)
+        if self.should_stop:
+            raise exc
+
     @property
     def restart_limit(self) -> Any:  # type: ignore[override]
         """As often as need be."""
@@ -131,17 +137,48 @@ class Program(ConsumerMixin):
         self.news.append(message.payload)
 
 
+class Work(Thread):
+    """A thread whose end can be awaited, and that says how it ended."""
+
+    def __init__(self, name: str, run: Callable[[], object]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._work = run
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except BaseException as exc:
+            self._error = exc
+
+    def check(self) -> None:
+        """Raise what has ended it."""
+        if not self.is_alive() and self._error is not None:
+            raise self._error
+
+    def await_end(self, seconds: float = 30) -> None:
+        """Wait for its end; fail, and say where it is, if that does not come."""
+        self.join(seconds)
+        if self.is_alive():
+            frames = traceback.extract_stack(sys._current_frames()[self.ident or 0])
+            where = " > ".join(f"{os.path.basename(file)}:{line} {name}" for file, line, name, _ in frames)
+            raise AssertionError(f"{self.name} has not ended after {seconds:g} s: {where}")
+        self.check()
+
+
 class Running:
     """Both at work."""
 
-    def __init__(self, publisher: Publisher, program: Program, futures: list[Future[Any]]) -> None:
-        self.publisher, self.program, self.futures = publisher, program, futures
+    def __init__(self, publisher: Publisher, program: Program) -> None:
+        self.publisher, self.program = publisher, program
+        self.publishing = Work("publisher", publisher.run)
+        self.consuming = Work("program", program.run)
 
     def check(self) -> None:
         """Raise what ended one of them."""
-        for future in self.futures:
-            if future.done():
-                future.result()
+        self.publishing.check()
+        self.consuming.check()
 
     def await_going(self, what: str, seconds: float = 15) -> None:
         """Wait until something published from now on has arrived, by the queue and by the broadcast."""
@@ -170,7 +207,7 @@ class Running:
     def stop(self, seconds: float = 20) -> None:
         """Let the publisher end, and the other one receive all that was confirmed."""
         self.publisher.stop.set()
-        self.futures[0].result(timeout=30)
+        self.publishing.await_end()
         missing = lambda: self.publisher.confirmed - self.program.received  # noqa: E731
         try:
             until(lambda: not missing(), seconds, "all that was confirmed is received")
@@ -183,15 +220,15 @@ def running(publish_url: str, consume_url: str, **options: Any) -> Iterator[Runn
     """Both at work, by these URLs, while the block runs."""
     program = Program(consume_url, options)
     publisher = Publisher(publish_url, options, program.received)
-    with ThreadPoolExecutor(2) as pool:
-        load = Running(publisher, program, [pool.submit(program.run), pool.submit(publisher.run)][::-1])
-        try:
-            load.await_going("the load begins")
-            yield load
-        finally:
-            publisher.stop.set()
-            program.should_stop = True
-    load.check()
+    load = Running(publisher, program)
+    try:
+        load.await_going("the load begins")
+        yield load
+    finally:
+        publisher.stop.set()
+        program.should_stop = True
+    load.publishing.await_end()
+    load.consuming.await_end()
     program.connection.release()
 
 

@@ -82,7 +82,7 @@ def send_and_get(connection: Connection) -> Any:
         news = Exchange("news", "fanout")
         with connection.Consumer([Queue("inbox", news)], on_message=heard.append, no_ack=True):
             connection.Producer().publish("to all", exchange=news)
-            until(lambda: drain(connection) or heard, 5, "the news")
+            until(lambda: drain(connection) or heard, 30, "the news")
         return message.payload, heard[0].payload
 
 

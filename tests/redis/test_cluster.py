@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kombu import Connection, Queue
+from kombu_redis.errors import NoReply
 from tests.redis.clusters import TOPOLOGY_SLOT, master_of, slot_of_queue
 from tests.redis.load import running
+from tests.redis.wire import until
 from tests.support.redis_cluster import IMPATIENT, PATIENT
 
 if TYPE_CHECKING:
@@ -54,6 +57,38 @@ def test_slots_move_while_messages_are_published_and_consumed(
     assert cluster.refused("MOVED") > 0
 
 
+def test_consumers_of_several_queues_have_those_that_can_be_reached(
+    cluster: Cluster, options: dict[str, Any]
+) -> None:
+    # Given: a consumer of queues at two masters
+    keeper = cluster.owner(TOPOLOGY_SLOT)
+    at = {master_of(cluster, name): name for name in ("work", "news", "a", "b", "c", "d")}
+    victim = next(node for node in at if node is not keeper)
+    silent, other = at.pop(victim), next(iter(at.values()))
+    got: list[Any] = []
+    options |= {"socket_timeout": 1.5, "socket_connect_timeout": 1}
+    with Connection(cluster.url, transport_options=options) as connection:
+        producer = connection.Producer()
+        for body in ("x", "y"):
+            producer.publish(body, routing_key=other)
+        with connection.Consumer([Queue(silent), Queue(other)], on_message=got.append) as consumer:
+            consumer.qos(prefetch_count=1)
+            until(lambda: drained(connection) and got, 10, "a message comes")
+            # When: one of them does not answer
+            victim.pause()
+            try:
+                # Then: its queue is not taken for an empty one,
+                with pytest.raises(NoReply):
+                    connection.default_channel.basic_get(silent)
+                # nothing happens while it is the only one asked, since the other's consumer has no room,
+                drained(connection)
+                # and the other's messages come
+                got[0].ack()
+                until(lambda: drained(connection) and len(got) == 2, 10, "the other's message comes")
+            finally:
+                victim.resume()
+
+
 @pytest.mark.timeout(7200)
 def test_masters_die_and_nothing_that_was_confirmed_is_lost(
     cluster: Cluster, options: dict[str, Any], request: pytest.FixtureRequest
@@ -72,6 +107,15 @@ def test_masters_die_and_nothing_that_was_confirmed_is_lost(
                 load.await_going("it goes on", 40)
                 load.await_answer(20)
         load.stop()
+
+
+def drained(connection: Connection) -> bool:
+    try:
+        connection.drain_events(timeout=0)
+    except TimeoutError as exc:
+        if isinstance(exc, NoReply):
+            raise
+    return True
 
 
 def replace(cluster: Cluster, victim: ClusterNode, by_kill: bool) -> None:

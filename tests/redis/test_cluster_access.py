@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.support.certificates import Authority
 
 #: What docs/redis.md asks for.
-RULES = "~app:* &app:* +@read +@write +@connection +@pubsub +@scripting +time +cluster|slots +asking"
+RULES = "~app:* resetchannels &app:* +@read +@write +@connection +@pubsub +@scripting +time +cluster|slots +asking"
 NEWS = Exchange("news", "fanout")
 QUEUES = [
     Queue(

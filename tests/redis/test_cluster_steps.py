@@ -144,11 +144,11 @@ def test_a_publish_waits_while_its_slot_is_on_the_way(redis_cluster: Cluster, co
         try:
             # When
             done = pool.submit(producer.publish, "meanwhile", routing_key="one")
-            until(lambda: redis_cluster.refused("TRYAGAIN") > refused, 10, "it was refused")
+            until(lambda: redis_cluster.refused("TRYAGAIN") > refused, 30, "it was refused")
             assert not done.done()
             asked = redis_cluster.refused("ASK")
             redis_cluster.move_keys(slot, home, to)
-            until(lambda: redis_cluster.refused("ASK") > asked, 10, "it was sent to the other node")
+            until(lambda: redis_cluster.refused("ASK") > asked, 30, "it was sent to the other node")
             assert not done.done()
         finally:
             redis_cluster.end_move(slot, home, to)

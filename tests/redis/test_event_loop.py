@@ -10,6 +10,7 @@ import pytest
 
 from kombu import Connection, Consumer, Queue
 from kombu.asynchronous import Hub
+from tests.support.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ def publish(url: str, *bodies: Any) -> None:
 
 def test_an_acknowledgement_of_another_thread_makes_room_at_once(redis_url: str, hub: Hub) -> None:
     # Given: a consumer of one at a time, and nothing else that wakes the loop
-    publish(redis_url, *range(5))
+    publish(redis_url, *range(10))
     got: list[Any] = []
 
     def settle(message: Any) -> None:
@@ -44,11 +45,11 @@ def test_an_acknowledgement_of_another_thread_makes_room_at_once(redis_url: str,
             loop = hub.create_loop()
             began = monotonic()
             # When
-            while len(got) < 5:
+            while len(got) < 10:
                 next(loop)
-                assert monotonic() < began + 2, got
+                assert monotonic() < began + 6, got
             # Then: without the second that a loop sleeps at most
-            assert got == list(range(5))
+            assert got == list(range(10))
 
 
 def test_the_loop_has_its_turn_while_messages_keep_coming(redis_url: str, hub: Hub) -> None:
@@ -74,9 +75,9 @@ def test_the_loop_has_its_turn_while_messages_keep_coming(redis_url: str, hub: H
             assert 0 < len(got) < 1000
             # and it does not sleep before it is done
             before = len(got)
-            began = monotonic()
-            next(loop)
-            assert monotonic() - began < 0.5
+            with Stopwatch() as watch:
+                next(loop)
+            assert watch.seconds < 0.95
             assert len(got) > before
 
 
@@ -102,21 +103,21 @@ def test_a_loop_that_goes_on_after_the_waiting_socket_was_lost(redis_victim: Any
                     next(loop)
                 except connection.connection_errors:
                     failed = True
-                assert monotonic() < began + 5
+                assert monotonic() < began + 30
             # Then: what comes is heard at once
             loop = hub.create_loop()
             next(loop)
             publish(redis_victim.url, "new")
-            began = monotonic()
-            while not got:
-                next(loop)
-            assert monotonic() < began + 0.5
+            with Stopwatch() as watch:
+                while not got:
+                    next(loop)
+            assert watch.seconds < 0.95
 
 
 def test_a_loop_that_was_busy_for_longer_than_an_answer_may_take(redis_url: str, hub: Hub) -> None:
     # Given
     got: list[Any] = []
-    with Connection(redis_url, transport_options={"socket_timeout": 0.2}) as connection:
+    with Connection(redis_url, transport_options={"socket_timeout": 0.5}) as connection:
         with Consumer(
             connection.channel(), [Queue("q")], on_message=lambda message: got.append(message.payload)
         ):
@@ -126,7 +127,7 @@ def test_a_loop_that_was_busy_for_longer_than_an_answer_may_take(redis_url: str,
             next(loop)
             publish(redis_url, "new")
             # When: somebody else uses the thread
-            sleep(1.3)
+            sleep(1.8)
             # Then: the answer has come, and is just not read yet
             for _ in range(3):
                 next(loop)

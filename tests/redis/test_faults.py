@@ -130,10 +130,9 @@ def test_claims_whose_answers_are_lost(redis_victim: RedisServer) -> None:
 
 def test_a_server_that_loads_its_data(make_redis: Callable[..., RedisServer]) -> None:
     # Given: a dump that takes two seconds to load, during which each command is answered with LOADING
-    settings = {"enable-debug-command": "yes", "loading-process-events-interval-bytes": 1024}
-    server = make_redis(settings=settings)
+    server = make_redis(settings={"rdbcompression": "no"})
     with running(server.url, server.url, **OPTIONS) as load:
-        server.client(9).execute_command("DEBUG", "POPULATE", 2000, "filler", 1000)
+        server.client(9).mset({f"filler{number}": "x" * 10_000 for number in range(2000)})
         # When
         server.client().save()
         server.kill()

@@ -96,7 +96,7 @@ def test_what_the_parent_holds_stays_its_own(redis_url: str, redis_client: Any) 
             message.ack()
         consumer.cancel()
     assert [message.payload for message in got] == list(range(6))
-    until(lambda: snapshot(redis_client, "q") == ([], []), 5, "all is acknowledged")
+    until(lambda: snapshot(redis_client, "q") == ([], []), 30, "all is acknowledged")
 
 
 def test_a_child_consumes_by_the_same_connection(redis_url: str, redis_client: Any) -> None:
@@ -116,4 +116,4 @@ def test_a_child_consumes_by_the_same_connection(redis_url: str, redis_client: A
         sleep(1.2)
         assert delivered(redis_client) == ["parent's"]
         held.ack()
-    until(lambda: snapshot(redis_client, "q") == ([], []), 5, "all is acknowledged")
+    until(lambda: snapshot(redis_client, "q") == ([], []), 30, "all is acknowledged")

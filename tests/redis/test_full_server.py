@@ -91,14 +91,14 @@ def test_it_can_be_emptied(server: RedisServer, full: Producer, connect: Callabl
     queues = [WORK, DEAD, REPLIES, Queue("heard", Exchange("news", "fanout"))]
     with Consumer(connection.channel(), queues, callbacks=[receive]):
         # When they work, beyond the end of a lease
-        until(lambda: drained(connection) and len(got) >= 9, 10, "all came")
-        until(lambda: drained(connection) and server.client().zcard("unacked_index") == 1, 10, "all were settled")
+        until(lambda: drained(connection) and len(got) >= 9, 30, "all came")
+        until(lambda: drained(connection) and server.client().zcard("unacked_index") == 1, 30, "all were settled")
         for _ in range(5):
             drained(connection)
         # Then
         assert sorted(got, key=str) == [0, 1, 1, 2, 2, 3, "delayed", "expiring", "news"]
         held[0].ack()
-        until(lambda: not server.client().exists("unacked"), 5, "all were settled")
+        until(lambda: not server.client().exists("unacked"), 30, "all were settled")
 
 
 def drained(connection: Connection) -> bool:

@@ -137,7 +137,7 @@ def test_a_connection_that_nobody_refers_to(redis_url: str, redis_client: Any) -
     del connection, got
     gc.collect()
     # Then
-    until(lambda: len(keepers()) < before, 5, "its thread ends")
+    until(lambda: len(keepers()) < before, 30, "its thread ends")
 
 
 def test_a_closed_connection_starts_no_thread(redis_url: str) -> None:
@@ -183,7 +183,7 @@ def test_an_acknowledgement_that_got_no_answer_is_sent_again(redis_victim: Redis
         admin = redis_victim.client()
         admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         # Then
-        until(lambda: admin.hlen("unacked") == 1, 5, "the keeper has sent it")
+        until(lambda: admin.hlen("unacked") == 1, 30, "the keeper has sent it")
 
 
 def test_what_a_lost_connection_had_is_free_at_once(redis_victim: RedisServer) -> None:

@@ -100,7 +100,7 @@ def test_a_broadcast_that_is_no_message(connection: Connection, redis_client: An
     got: list[Any] = []
     queue = Queue("heard", Exchange("news", "fanout"))
     with connection.Consumer([queue], on_message=lambda message: got.append(message.payload)):
-        until(lambda: redis_client.publish(f"/{connection.virtual_host}.news", odd), 5, "somebody listens")
+        until(lambda: redis_client.publish(f"/{connection.virtual_host}.news", odd), 30, "somebody listens")
         # When
         redis_client.publish(f"/{connection.virtual_host}.news", payload())
         while not got:
@@ -326,7 +326,7 @@ def test_delayed_messages_that_expire_where_nobody_consumes(
         return len(ready(redis_client, "dead")) == 2
 
     # Then: one gives way, the other one expires
-    until(moved, 5, "both are dead letters")
+    until(moved, 30, "both are dead letters")
     assert sorted(ready(redis_client, "dead")) == [0, 1]
     assert delivered(redis_client) == []
 

@@ -79,4 +79,4 @@ def test_a_connection_that_is_lost_meanwhile(make_redis: Callable[..., RedisServ
         killer.start()
         with pytest.raises(RecoverableConnectionError, match="lost|closed"):
             producer.publish("x", routing_key="work", retry=False)
-        killer.join()
+        killer.join(60)

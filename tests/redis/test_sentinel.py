@@ -14,8 +14,8 @@ from kombu import Connection
 from kombu.exceptions import RecoverableConnectionError
 from tests.redis.test_acl import send_and_get
 from tests.redis.wire import until
+from tests.support.ports import free_port
 from tests.support.redis_sentinel import NAME, Sentinels
-from tests.support.redis_server import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ def test_sentinels_that_are_gone_or_say_nothing_are_passed_over(sentinels: Senti
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         ports = [free_port(), one.getsockname()[1], two.getsockname()[1], sentinels.addresses[0][1]]
         url = ";".join(f"sentinel://127.0.0.1:{port}" for port in ports)
-        assert send_and_get(connection_to(url, socket_connect_timeout=1.5)) == ("hello", "to all")
+        assert send_and_get(connection_to(url, socket_connect_timeout=4)) == ("hello", "to all")
 
 
 def test_a_replica_is_not_taken_for_the_master(sentinels: Sentinels) -> None:
@@ -169,7 +169,7 @@ def test_broadcasts_by_both_names(
             members[1].read()
             return bool(members[1].all("got"))
 
-        until(heard, 10, "the old one has subscribed")
+        until(heard, 30, "the old one has subscribed")
         # When
         for number, speaker in enumerate(speakers):
             speaker.ask("publish", bodies=[number, "next"], exchange="news", type="fanout")

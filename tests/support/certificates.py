@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
+
+from tests.support.missing import missing
 
 __all__ = ("Authority",)
 
@@ -12,6 +15,8 @@ class Authority:
     """An authority of one's own, in ``directory``; ``cafile`` is its certificate."""
 
     def __init__(self, directory: Path) -> None:
+        if shutil.which("openssl") is None:
+            missing("openssl is not installed (Debian: apt-get install openssl)")
         self.directory = directory
         self.cafile = str(directory / "ca.pem")
         self._key = str(directory / "ca.key")

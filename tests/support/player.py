@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ("Player",)
 
 #: Seconds that a broker may take to do what it does in its own time.
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 #: What is written down of a message's properties.
 PROPERTIES = (

@@ -61,7 +61,7 @@ class Proxy:
     def __exit__(self, *exc_info: object) -> None:
         self._running = False
         self._poke()
-        self._thread.join()
+        self._thread.join(60)
         for pair in self._pairs:
             pair.client.close()
             pair.server.close()

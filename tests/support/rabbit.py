@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from tests.support.ports import free_port
 from tests.support.signals import freeze
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
@@ -29,13 +30,6 @@ COMMAND_TIMEOUT = 60
 def installed() -> bool:
     """Whether there is a RabbitMQ of Debian's package on this machine."""
     return (SCRIPTS / "rabbitmq-server").exists()
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class RabbitMQ:

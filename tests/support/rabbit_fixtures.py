@@ -5,12 +5,12 @@ Without rabbitmq-server on the machine the tests are skipped; where ``CI`` is se
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.missing import missing
 from tests.support.proxy import Proxy
 from tests.support.rabbit import RabbitMQ, installed
 
@@ -31,10 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def require_rabbitmq() -> None:
     if not installed():
-        missing = "rabbitmq-server is not installed (Debian: apt-get install rabbitmq-server)"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing("rabbitmq-server is not installed (Debian: apt-get install rabbitmq-server)")
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,13 @@ server shares it and gets a database of its own; one that stops, pauses or confi
 
 from __future__ import annotations
 
-import os
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.certificates import Authority
+from tests.support.missing import missing
 from tests.support.proxy import Proxy
 from tests.support.redis_cluster import Cluster
 from tests.support.redis_server import DATABASES, RedisServer, program
@@ -52,10 +52,7 @@ def _is_left_out(item: pytest.Function) -> bool:
 
 def require_redis() -> None:
     if program() is None:
-        missing = "redis-server is not installed (Debian: apt-get install redis-server)"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing("redis-server is not installed (Debian: apt-get install redis-server)")
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +119,8 @@ def redis_with_password(make_redis: Callable[..., RedisServer]) -> RedisServer:
 @pytest.fixture
 def redis_with_acl(make_redis: Callable[..., RedisServer]) -> RedisServer:
     """With the user ``limited`` (password ``battery``), who may touch keys and channels that start with ``p:``."""
-    return make_redis(settings={"user": ["limited on >battery ~p:* &p:* +@all -@admin -@dangerous +info"]})
+    may = "~p:* resetchannels &p:* +@all -@admin -@dangerous +info +client|setname"
+    return make_redis(settings={"user": [f"limited on >battery {may}"]})
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from tests.support.redis_server import RedisServer, free_port, program
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -19,6 +19,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
+from tests.support.ports import free_port
 from tests.support.signals import freeze
 
 if TYPE_CHECKING:
@@ -35,13 +36,6 @@ def program() -> str | None:
     """Where redis-server is, or None; ``REDIS_SERVER`` in the environment names another one."""
     name = os.environ.get("REDIS_SERVER", "redis-server")
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/local/bin")
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class RedisServer:

@@ -13,19 +13,19 @@ from time import monotonic, sleep
 from typing import Any
 from urllib.parse import quote
 
+from tests.support.ports import free_port
+
 #: Seconds that a server may take to start.
 PATIENCE = 60.0
+
+#: moto's server. It looks whether a message is visible and hides it in two steps, so two who ask at once may get one
+#: message; with this interval its threads take turns only where one of them waits.
+MOTO = "import sys; sys.setswitchinterval(60); from moto.server import main; main()"
 
 
 def moto_installed() -> bool:
     """Whether moto's server is there (pip install "moto[server]")."""
     return find_spec("moto") is not None and find_spec("flask") is not None
-
-
-def free_port() -> int:
-    """A port on loopback that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 class Server:
@@ -151,7 +151,7 @@ class Shelf(dict[str, bytes]):
 def start_moto(directory: Path) -> Server:
     """moto's server on a free port."""
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-c", MOTO, "-H", "127.0.0.1", "-p", str(port)]
     return Server(command, port, directory).wait()
 
 

@@ -5,12 +5,12 @@ Where moto is not installed the tests are skipped; where ``CI`` is set they fail
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 
+from tests.support.missing import missing
 from tests.support.sqs import Endpoint, moto_installed, start_moto
 from tests.support.sqs_proxy import HttpProxy
 
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 def sqs_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """Where moto listens; tests use names of their own."""
     if not moto_installed():
-        missing = 'moto\'s server is not installed (pip install "moto[server]")'
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing('moto\'s server is not installed (pip install "moto[server]")')
     server = start_moto(tmp_path_factory.mktemp("moto"))
     endpoint = Endpoint(server.port)
     yield endpoint

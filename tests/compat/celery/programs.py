@@ -51,6 +51,8 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # (a run of tests in the background of a script ignores it, and so would this)
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert self.process.stdin is not None
         with self.process.stdin as keyboard:

@@ -95,9 +95,9 @@ class Site:
                 yield worker.hostname
             return
         shared = self.shared()
-        self.app.control.add_consumer(queue, destination=[shared], reply=True, timeout=5)
+        self.app.control.add_consumer(queue, destination=[shared], reply=True, timeout=30)
         yield shared
-        self.app.control.cancel_consumer(queue, destination=[shared], reply=True, timeout=5)
+        self.app.control.cancel_consumer(queue, destination=[shared], reply=True, timeout=30)
 
     @contextmanager
     def worker(self, *extra: str, pool: str = "prefork", **settings: Any) -> Iterator[Any]:

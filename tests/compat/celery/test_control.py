@@ -21,26 +21,26 @@ WAIT = 30
 def ask(site: Site, command: str, **arguments: Any) -> Any:
     """The shared worker's answer to a command."""
     name = site.shared()
-    answers = site.app.control.broadcast(command, arguments, destination=[name], reply=True, timeout=10)
+    answers = site.app.control.broadcast(command, arguments, destination=[name], reply=True, timeout=30)
     assert [list(answer) for answer in answers] == [[name]], answers
     return answers[0][name]
 
 
 def test_ping_reaches_all_and_those_named(site: Site) -> None:
     name = site.shared()
-    assert site.app.control.ping(timeout=10, limit=1) == [{name: {"ok": "pong"}}]
-    assert site.app.control.ping([name], timeout=10) == [{name: {"ok": "pong"}}]
+    assert site.app.control.ping(timeout=30, limit=1) == [{name: {"ok": "pong"}}]
+    assert site.app.control.ping([name], timeout=30) == [{name: {"ok": "pong"}}]
     assert site.app.control.ping(["nobody@nowhere"], timeout=0.5) == []
     # many times in a row, each gets its own answers
     for _ in range(20):
-        assert site.app.control.ping([name], timeout=10) == [{name: {"ok": "pong"}}]
+        assert site.app.control.ping([name], timeout=30) == [{name: {"ok": "pong"}}]
     matching = site.app.control.inspect(pattern="w*", matcher="glob", limit=1, timeout=10)
     assert matching.ping() == {name: {"ok": "pong"}}
 
 
 def test_inspect_tells_what_the_worker_is(site: Site) -> None:
     name = site.shared()
-    inspect = site.app.control.inspect([name], timeout=10)
+    inspect = site.app.control.inspect([name], timeout=30)
     assert {"add", "echo", "total"} <= set(inspect.registered()[name])
     assert [queue["name"] for queue in inspect.active_queues()[name]] == [site.queue]
     assert inspect.conf()[name]["task_default_queue"] == site.queue
@@ -53,7 +53,7 @@ def test_inspect_tells_what_the_worker_is(site: Site) -> None:
 @needs("processes")
 def test_inspect_tells_what_the_worker_does(site: Site, notes: Any) -> None:
     name = site.shared()
-    inspect = site.app.control.inspect([name], timeout=10)
+    inspect = site.app.control.inspect([name], timeout=30)
     # Given two tasks that run and three that wait (two processes)
     sent = [site.task("early").delay(notes.path, n, notes.gate) for n in range(5)]
     notes.await_lines(2, "begin")
@@ -72,7 +72,7 @@ def test_a_revoked_task_is_not_run(site: Site, notes: Any) -> None:
     site.shared()
     sent = site.task("note").apply_async((notes.path, "revoked"), countdown=1)
     ask(site, "revoke", task_id=sent.id)
-    assert sent.id in site.app.control.inspect([site.shared()], timeout=10).revoked()[site.shared()]
+    assert sent.id in site.app.control.inspect([site.shared()], timeout=30).revoked()[site.shared()]
     with pytest.raises(TaskRevokedError):
         sent.get(WAIT)
     assert notes.lines() == []
@@ -96,8 +96,8 @@ def test_rate_limits(site: Site) -> None:
     sent = [site.task("limited").delay() for _ in range(5)]
     times = sorted(result.get(WAIT) for result in sent)
     assert "ok" in ask(site, "rate_limit", task_name="limited", rate_limit=0)
-    assert times[-1] - begun >= 0.9  # a bucket of one token, four more a second
-    assert all(later - earlier > 0.2 for earlier, later in zip(times[1:], times[2:], strict=False))
+    # (a bucket of one token, four more a second)
+    assert all(when - begun > number / 4 - 0.1 for number, when in enumerate(times))
 
 
 def test_queues_are_added_and_cancelled(site: Site) -> None:
@@ -105,7 +105,7 @@ def test_queues_are_added_and_cancelled(site: Site) -> None:
     assert "ok" in ask(site, "add_consumer", queue=queue)
     assert site.task("echo").apply_async(queue=queue).get(WAIT)["routing_key"] == queue
     assert "ok" in ask(site, "cancel_consumer", queue=queue)
-    names = [found["name"] for found in site.app.control.inspect([name], timeout=10).active_queues()[name]]
+    names = [found["name"] for found in site.app.control.inspect([name], timeout=30).active_queues()[name]]
     assert names == [site.queue]
 
     # Then nobody takes what is sent there, until it is added again
@@ -133,7 +133,7 @@ def test_purge(site: Site) -> None:
 @needs("processes")
 def test_the_pool_grows_and_shrinks(site: Site) -> None:
     site.shared()
-    inspect = site.app.control.inspect([site.shared()], timeout=10)
+    inspect = site.app.control.inspect([site.shared()], timeout=30)
 
     def processes() -> int:
         return len(inspect.stats()[site.shared()]["pool"]["processes"])
@@ -153,7 +153,7 @@ def test_the_pool_grows_and_shrinks(site: Site) -> None:
 def test_an_unknown_command_and_one_that_fails_are_answered(site: Site) -> None:
     assert "error" in ask(site, "rate_limit", task_name="nobody", rate_limit="1/s")
     site.app.control.broadcast("no_such_command", destination=[site.shared()])
-    assert site.app.control.ping([site.shared()], timeout=10)
+    assert site.app.control.ping([site.shared()], timeout=30)
 
 
 def test_many_calls_leave_no_queues_of_answers(site: Site) -> None:

@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 
 from tests.compat.celery.notes import eventually
 from tests.compat.celery.sites import needs
-from tests.support.rabbit import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.compat.celery.sites import Site

@@ -43,7 +43,7 @@ def test_the_multiplier_limits_what_a_worker_takes(site: Site, notes: Any) -> No
         with site.worker("--queues", queue, pool="threads", worker_prefetch_multiplier=multiplier) as worker:
             # When more are there, Then it takes no more, and the rest waits at the broker
             sent = [site.task("early").apply_async((notes.path, n, notes.gate), queue=queue) for n in range(10)]
-            inspect = site.app.control.inspect([worker.hostname], timeout=10)
+            inspect = site.app.control.inspect([worker.hostname], timeout=30)
             eventually(lambda: len(inspect.active()[worker.hostname]) == 2, "2 active")  # noqa: B023
             eventually(lambda: site.size(queue) <= 10 - ahead, "prefetched")  # noqa: B023
             assert inspect.stats()[worker.hostname]["prefetch_count"] == ahead

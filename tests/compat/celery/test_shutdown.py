@@ -86,7 +86,7 @@ def test_a_task_of_a_killed_pool_process_comes_again(site: Site, notes: Any) -> 
     with site.worker("--queues", queue) as worker:
         sent = site.task("late").apply_async((notes.path, "x", notes.gate), queue=queue)
         notes.await_lines(1, "begin")
-        (busy,) = site.app.control.inspect([worker.hostname], timeout=10).active()[worker.hostname]
+        (busy,) = site.app.control.inspect([worker.hostname], timeout=30).active()[worker.hostname]
         os.kill(busy["worker_pid"], signal.SIGKILL)
         notes.await_lines(2, "begin")
         notes.open()
@@ -98,7 +98,7 @@ def test_autoscale(site: Site, notes: Any, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("AUTOSCALE_KEEPALIVE", "0.5")
     queue = f"{site.queue}.scaled"
     with site.worker("--queues", queue, "--autoscale=4,1") as worker:
-        inspect = site.app.control.inspect([worker.hostname], timeout=10)
+        inspect = site.app.control.inspect([worker.hostname], timeout=30)
 
         def processes() -> int:
             found = inspect.stats()[worker.hostname]["pool"]["processes"]

@@ -61,35 +61,35 @@ def test_failures_are_tried_again(site: Site) -> None:
 def test_countdown_and_eta_come_when_it_is_time(site: Site) -> None:
     site.shared()
     begun = time()
-    later = site.task("echo").apply_async(countdown=1.5)
-    at = site.task("echo").apply_async(eta=datetime.now(timezone.utc) + timedelta(seconds=1))
+    later = site.task("echo").apply_async(countdown=2.5)
+    at = site.task("echo").apply_async(eta=datetime.now(timezone.utc) + timedelta(seconds=2))
     now = site.task("echo").apply_async()
-    assert now.get(WAIT)["time"] < begun + 1
-    assert at.get(WAIT)["time"] >= begun + 1
-    assert later.get(WAIT)["time"] >= begun + 1.5
+    assert now.get(WAIT)["time"] < begun + 2
+    assert at.get(WAIT)["time"] >= begun + 2
+    assert later.get(WAIT)["time"] >= begun + 2.5
 
 
 def test_more_eta_tasks_than_the_prefetch_count_do_not_stop_the_others(site: Site) -> None:
     name = site.shared()
     # Given more tasks that wait for their time than the worker may hold
     waiting = [site.task("echo").apply_async(countdown=60) for _ in range(20)]
-    inspect = site.app.control.inspect([name], timeout=5)
+    inspect = site.app.control.inspect([name], timeout=30)
     eventually(lambda: len(inspect.scheduled()[name]) == 20, "20 scheduled")
 
     # Then the others are done, and those can be revoked
     assert site.task("add").delay(1, 2).get(WAIT) == 3
     assert inspect.stats()[name]["prefetch_count"] >= 20
-    site.app.control.revoke([result.id for result in waiting], destination=[name], reply=True, timeout=5)
+    site.app.control.revoke([result.id for result in waiting], destination=[name], reply=True, timeout=30)
 
 
 def test_expired_tasks_are_not_run(site: Site, notes: Any) -> None:
     name = site.shared()
-    site.app.control.cancel_consumer(site.queue, destination=[name], reply=True, timeout=5)
+    site.app.control.cancel_consumer(site.queue, destination=[name], reply=True, timeout=30)
     soon = datetime.now(timezone.utc) + timedelta(seconds=0.2)
     expired = site.task("note").apply_async((notes.path, "expired"), expires=soon)
     good = site.task("note").apply_async((notes.path, "good"), expires=600)
     eventually(lambda: datetime.now(timezone.utc) > soon)
-    site.app.control.add_consumer(site.queue, destination=[name], reply=True, timeout=5)
+    site.app.control.add_consumer(site.queue, destination=[name], reply=True, timeout=30)
     assert good.get(WAIT) == "good"
     assert notes.lines() == ["good"]
     assert expired.state in ("PENDING", "REVOKED")  # dropped by the broker, or by the worker

@@ -94,7 +94,7 @@ def test_who_gives_up_puts_back_what_was_held(place: Place) -> None:
     worker.store_result(task, None, "STARTED")
     worker.store_result(task, 50, "PROGRESS")
     with pytest.raises(NotEnded, match=task):
-        waiter.wait_for(task, timeout=0.5, on_message=lambda meta: heard.append(meta["status"]))
+        waiter.wait_for(task, timeout=1.5, on_message=lambda meta: heard.append(meta["status"]))
     assert heard == ["STARTED", "PROGRESS"]
     assert place.backend().get_state(task) == "PROGRESS"
     assert place.queue(task)[1:] == (1, 0)

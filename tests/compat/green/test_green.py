@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.certificates import Authority
+from tests.support.missing import missing
 from tests.support.proxy import Proxy
 from tests.support.redis_fixtures import require_redis
 from tests.support.redis_server import RedisServer
@@ -62,10 +63,7 @@ _runs = count(os.getpid())
 
 def require(library: str) -> None:
     if importlib.util.find_spec(library) is None:
-        missing = f"{library} is not installed (tests/clients.txt)"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing(f"{library} is not installed (tests/clients.txt)")
 
 
 class Orders:

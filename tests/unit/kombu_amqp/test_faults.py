@@ -161,14 +161,14 @@ def test_nothing_confirmed_is_lost(proxy: Proxy, amqp_url: str, request: pytest.
                             future.result()
                     return program.last > before  # noqa: B023
 
-                until(going, 15, f"{fault} {number}: consumers go on")
+                until(going, 60, f"{fault} {number}: consumers go on")
         finally:
             proxy.heal()
             publisher.stop.set()
             running[0].exception(timeout=30)
             with_missing = publisher.confirmed.copy()
             try:
-                until(lambda: with_missing <= program.received, 20, "all that was confirmed is received")
+                until(lambda: with_missing <= program.received, 60, "all that was confirmed is received")
             finally:
                 program.should_stop = True
                 running[1].exception(timeout=30)

@@ -9,8 +9,9 @@ import pytest
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import AccessRefused, DeadlineExceeded, NotFound, OperationalError
 from kombu.utils.deadline import deadline_scope
+from tests.support.ports import free_port
 from tests.support.proxy import Proxy
-from tests.support.rabbit import RabbitMQ, free_port
+from tests.support.rabbit import RabbitMQ
 from tests.support.rabbit_fixtures import require_rabbitmq
 
 if TYPE_CHECKING:

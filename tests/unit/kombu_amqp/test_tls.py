@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -23,8 +22,6 @@ HERE = "DNS:localhost,IP:127.0.0.1"
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
     return Authority(tmp_path_factory.mktemp("certificates"))
 
 
@@ -149,7 +146,7 @@ def test_a_handshake_that_is_not_answered(rabbitmq: RabbitMQ) -> None:
         started = monotonic()
         with pytest.raises(TimeoutError):
             Connection(f"amqps://localhost:{silent.getsockname()[1]}", connect_timeout=0.5).connect()
-        assert monotonic() - started < 1
+        assert monotonic() - started < 10
 
 
 def test_options() -> None:

@@ -142,22 +142,22 @@ def test_maybe_declare_tells_that_the_connection_was_closed(memory_url):
 
 def test_maybe_declare_can_try_again(memory_url):
     # Given a connection that is lost before the first attempt ends
-    with Connection(memory_url, transport=FlakyTransport) as connection:
-        channel = connection.channel()
-        failures = [ConnectionError("reset")]
-        declare = type(channel).queue_declare
+    failures = [ConnectionError("reset")]
 
-        def flaky(self, *args, **kwargs):
+    class FlakyChannel(FlakyTransport.Channel):
+        def queue_declare(self, *args, **kwargs):
             if failures:
-                connection.collect()
+                self.connection.client.collect()
                 raise failures.pop()
-            return declare(self, *args, **kwargs)
+            return super().queue_declare(*args, **kwargs)
 
-        queue = Queue("q")
+    class Transport(FlakyTransport):
+        Channel = FlakyChannel
+
+    with Connection(memory_url, transport=Transport) as connection:
+        channel = connection.channel()
         # When
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(FlakyTransport.Channel, "queue_declare", flaky)
-            assert maybe_declare(queue, channel, retry=True, interval_start=0, max_retries=3) is True
+        assert maybe_declare(Queue("q"), channel, retry=True, interval_start=0, max_retries=3) is True
         # Then
         assert failures == [] and left(connection) == 0
 
@@ -417,7 +417,7 @@ def test_threads_lose_no_changes():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     # Then
     assert qos.value == 1000
     qos.update()
@@ -442,7 +442,7 @@ def test_object_ids_tell_objects_and_threads_apart():
     in_thread = []
     thread = threading.Thread(target=lambda: in_thread.extend([oid_from(one), oid_from(one, threads=False)]))
     thread.start()
-    thread.join()
+    thread.join(60)
     # Then
     assert oid_from(one) == oid_from(one) != oid_from(other)
     assert in_thread[0] != oid_from(one) and in_thread[1] == oid_from(one, threads=False)

@@ -252,7 +252,7 @@ def test_connect_timeout_covers_the_whole_of_a_slow_login():
 
 def test_the_first_broker_is_silent_and_the_second_is_reached_within_connect_timeout(broker):
     with silent_listener() as silent:
-        connection = tiny(silent, broker.url, connect_timeout=0.3)
+        connection = tiny(silent, broker.url, connect_timeout=1)
         began = monotonic()
         connection.connect()
 
@@ -265,7 +265,7 @@ def test_a_silent_broker_leaves_time_for_the_others_of_the_list(broker):
     # Given two brokers that are silent, and no time for all of what connect_timeout allows each
     with silent_listener() as one, silent_listener() as two:
         connection = tiny(one, two, broker.url, connect_timeout=30)
-        connection.ensure_connection(timeout=0.9)
+        connection.ensure_connection(timeout=2)
 
     # Then the time was shared, and the third is reached
     assert connection.port == broker.port
@@ -287,7 +287,7 @@ def test_connect_timeout_shows_what_is_left_to_transports_that_only_look_at_it()
 
 def test_waiting_for_another_thread_that_connects_is_bounded_too():
     with silent_listener() as url:
-        connection = tiny(url, connect_timeout=1)
+        connection = tiny(url, connect_timeout=3)
         started = threading.Event()
 
         class Started(TinyTransport):
@@ -304,14 +304,13 @@ def test_waiting_for_another_thread_that_connects_is_bounded_too():
         thread = threading.Thread(target=other)
         thread.start()
         assert started.wait(5)
-        began = monotonic()
         with pytest.raises(DeadlineExceeded, match="another thread"), deadline_scope(0.1):
             connection.connect()
         # and what needs no connection does not wait at all
         connection._transport = None
         assert connection.info()["hostname"] == "127.0.0.1"
-        assert monotonic() - began < 0.9
-        thread.join(5)
+        assert thread.is_alive()
+        thread.join(30)
 
 
 # default_channel

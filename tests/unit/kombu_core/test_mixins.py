@@ -13,6 +13,7 @@ from kombu.mixins import ConsumerMixin, ConsumerProducerMixin
 from kombu.utils.limits import TokenBucket
 
 from .channels import PaperChannel, received
+from .tinybroker import TinyTransport
 
 QUEUE = Queue("q")
 
@@ -153,6 +154,37 @@ def test_it_can_be_stopped_from_another_thread(connection):
     thread.join(10)
     # Then
     assert not thread.is_alive() and worker.events[-1] == "end"
+
+
+@pytest.mark.parametrize("connects", ["connection", "producer_connection"])
+def test_it_can_be_stopped_while_the_broker_is_away(memory_url, connects):
+    # Given a program that connects in vain, to consume or to publish
+    class Away(ConsumerProducerMixin, Worker):
+        failed = threading.Event()
+
+        def create_connection(self):
+            return self.connection.clone() if connects == "connection" else Connection(memory_url)
+
+        def on_consume_ready(self, *args, **kwargs):
+            assert self.producer_connection
+
+        def on_connection_error(self, exc, interval):
+            self.events.append(exc)
+            self.failed.set()
+
+    class Refuses(TinyTransport):
+        def establish_connection(self):
+            raise ConnectionRefusedError
+
+    worker = Away(Connection("h", transport=Refuses))
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    assert worker.failed.wait(30)
+    # When
+    worker.should_stop = True
+    thread.join(30)
+    # Then
+    assert not thread.is_alive() and isinstance(worker.events[-1], ConnectionRefusedError)
 
 
 def test_consume_can_be_limited_and_yields_after_each_event(connection, put):

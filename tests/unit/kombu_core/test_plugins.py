@@ -211,6 +211,36 @@ class TestSerializers:
         with pytest.raises(PluginError, match="'bad' of acme-bad is not a tuple"):
             registry.dumps({}, "bad")
 
+    def test_a_built_in_one_is_not_replaced_and_the_log_says_so(self, install, registry, caplog):
+        # Given
+        registry.register("csv", str, None, "text/csv")
+        registry._use_plugins(GROUP)
+        install("acme-csv", GROUP, {"csv": "plug_csv:register_args"}, plug_csv=self.CSV)
+        # When
+        registry.warn_of_ignored()
+        # Then
+        assert registry.dumps(["a"], "csv")[2] == "['a']"
+        assert f"'csv' in {GROUP} of acme-csv is ignored" in caplog.text
+        assert "call kombu.serialization.register('csv', ...)" in caplog.text
+        # But who replaces it is left alone
+        caplog.clear()
+        registry.register("csv", repr, None, "text/csv")
+        registry.warn_of_ignored()
+        assert not caplog.records
+
+    def test_the_first_connection_looks_for_such(self, install):
+        install("acme-json", "kombu.serializers", {"json": "plug_json:register_args"})
+        program = f"""
+import logging, sys
+from kombu import Connection
+logging.basicConfig()
+sys.path.insert(0, {sys.path[0]!r})
+for _ in range(2):
+    Connection("memory://").connect()
+"""
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stderr.count("'json' in kombu.serializers of acme-json is ignored") == 1
+
     def test_a_miss_is_a_miss(self, registry):
         with pytest.raises(SerializerNotInstalled):
             registry.dumps({}, "nobody")

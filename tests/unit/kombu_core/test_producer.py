@@ -455,7 +455,7 @@ def test_max_retries_ends_it(flaky):
     assert len(flaky.transport_options["script"]) == 7
 
 
-@pytest.mark.parametrize("how", [{"timeout": 0.2}, {"retry_policy": {"timeout": 0.2}}])
+@pytest.mark.parametrize("how", [{"timeout": 0.4}, {"retry_policy": {"timeout": 0.4}}])
 def test_the_time_limit_holds_however_often_it_is_retried(flaky, how):
     # Given a connection that breaks every time
     flaky.transport_options["script"] += [lost() for _ in range(1000)]
@@ -466,7 +466,7 @@ def test_the_time_limit_holds_however_often_it_is_retried(flaky, how):
     with pytest.raises(DeadlineExceeded) as raised:
         producer.publish(b"x", routing_key="q", retry=True, **how)
     # Then
-    assert 0.15 < monotonic() - started < 2
+    assert 0.35 < monotonic() - started < 10
     assert isinstance(raised.value.__cause__, ConnectionError)
     assert len(flaky.transport_options["script"]) < 998
 
@@ -633,7 +633,7 @@ def test_each_thread_has_a_batch_of_its_own(batching):
         # When another thread publishes with the same producer
         other = threading.Thread(target=batching.publish, args=(b"2",))
         other.start()
-        other.join()
+        other.join(60)
         # Then that one went out at once
         assert [message["body"] for message, _ in batching.channel.published()] == [b"2"]
     assert batching.channel.batches == [[b"1"]]

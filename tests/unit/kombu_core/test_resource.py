@@ -28,11 +28,27 @@ class Thing:
 
 
 class Things(Resource):
+    """The hook that ``failing`` names fails."""
+
+    failing = None
+
     def __init__(self, *args, **kwargs):
         self.made = []
         super().__init__(*args, **kwargs)
 
+    def _enter(self, hook):
+        if hook == self.failing:
+            raise ZeroDivisionError
+
+    def prepare(self, thing):
+        self._enter("prepare")
+        return thing
+
+    def release_resource(self, thing):
+        self._enter("release_resource")
+
     def new(self):
+        self._enter("new")
         thing = Thing(len(self.made))
         self.made.append(thing)
         return thing
@@ -142,46 +158,47 @@ def test_leaving_with_gives_it_back_also_after_an_error():
 
 
 @pytest.mark.parametrize("where", ["new", "prepare"])
-def test_a_failure_to_make_one_leaves_its_place_free(where, monkeypatch):
+def test_a_failure_to_make_one_leaves_its_place_free(where):
     pool = Things(1)
-    monkeypatch.setattr(pool, where, lambda *args: 1 / 0)
+    pool.failing = where
     with pytest.raises(ZeroDivisionError):
         pool.acquire()
-    monkeypatch.undo()
+    pool.failing = None
 
     assert pool.acquire()
     assert where == "new" or pool.made[0].closed
 
 
-def test_the_place_of_one_that_fails_wakes_who_waits(monkeypatch):
-    pool = Things(1)
+def test_the_place_of_one_that_fails_wakes_who_waits():
     making, go_on = threading.Event(), threading.Event()
 
-    def fails():
-        making.set()
-        go_on.wait(5)
-        raise ZeroDivisionError
+    class FailsOnce(Things):
+        def new(self):
+            if making.is_set():
+                return super().new()
+            making.set()
+            go_on.wait(5)
+            raise ZeroDivisionError
 
-    monkeypatch.setattr(pool, "new", fails)
+    pool = FailsOnce(1)
     first = threading.Thread(target=lambda: pytest.raises(ZeroDivisionError, pool.acquire))
     first.start()
     assert making.wait(5)
     with pytest.raises(LimitExceeded):
         pool.acquire()
-    monkeypatch.undo()
     threading.Timer(0.05, go_on.set).start()
 
     assert pool.acquire(block=True, timeout=5)
     first.join(5)
 
 
-def test_a_failure_to_take_one_back_leaves_its_place_free(monkeypatch):
+def test_a_failure_to_take_one_back_leaves_its_place_free():
     pool = Things(1)
     thing = pool.acquire()
-    monkeypatch.setattr(pool, "release_resource", lambda thing: 1 / 0)
+    pool.failing = "release_resource"
     with pytest.raises(ZeroDivisionError):
         thing.release()
-    monkeypatch.undo()
+    pool.failing = None
 
     assert pool.acquire() is not thing
 

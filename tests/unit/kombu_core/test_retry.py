@@ -95,15 +95,15 @@ def test_a_pause_ends_at_the_deadline_with_the_last_failure():
         pause(10, doing="connecting", last=last)
 
     assert caught.value.__cause__ is last
-    assert 0.04 < monotonic() - began < 2
+    assert 0.04 < monotonic() - began < 8
 
 
 def test_a_pause_inside_the_deadline_is_as_long_as_asked():
     began = monotonic()
-    with deadline_scope(5):
+    with deadline_scope(20):
         pause(0.05, doing="x", last=OSError())
 
-    assert 0.04 < monotonic() - began < 2
+    assert 0.04 < monotonic() - began < 15
 
 
 def test_no_pause_when_the_time_is_over():

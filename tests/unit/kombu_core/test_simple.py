@@ -45,7 +45,7 @@ def test_an_empty_queue_is_empty_in_time(connection, options):
     # When / Then
     with pytest.raises(queue.Empty):
         simple.get(**options)
-    assert monotonic() - started < 2
+    assert monotonic() - started < 20
     with pytest.raises(simple.Empty):
         simple.get_nowait()
 
@@ -60,7 +60,7 @@ def test_get_waits_for_a_message(memory_url):
         timer.start()
         # When / Then
         assert simple.get(timeout=10).payload == "late"
-        timer.join()
+        timer.join(60)
 
 
 def test_a_deadline_that_passes_is_not_an_empty_queue(connection):

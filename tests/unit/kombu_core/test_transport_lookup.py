@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import kombu.transport
 from kombu import Connection
-from kombu._plugins import EntryPoints
 from kombu.exceptions import KombuError, TransportNotFound
 from kombu.transport import TRANSPORT_ALIASES, get_transport_cls, resolve_transport, supports_librabbitmq
 
@@ -41,8 +41,13 @@ def distribution(tmp_path, monkeypatch):
 
 @pytest.fixture
 def core_alone(monkeypatch):
-    """As if no transport were installed: nobody provides anything in this group."""
-    monkeypatch.setattr(kombu.transport, "_entry_points", EntryPoints("kombu.nobody"))
+    """No installed distribution is seen, so nobody provides a transport."""
+    bare = [path for path in sys.path if not [*Path(path).glob("*.dist-info"), *Path(path).glob("*.egg-info")]]
+    monkeypatch.setattr(sys, "path", bare)
+    kombu.transport._installed().reset()
+    yield
+    monkeypatch.undo()
+    kombu.transport._installed().reset()
 
 
 @pytest.fixture

@@ -207,7 +207,7 @@ def test_a_channel_closed_between_taking_and_delivering_gives_the_message_back(c
     assert second.basic_get("q").body == b"x"
 
 
-def test_threads_that_publish_by_priority_lose_nothing(connect, monkeypatch):
+def test_threads_that_publish_by_priority_lose_nothing(connect):
     # Given a queue with priorities, and threads that change places often
     threads, each = 4, 60
     channels = [connect().channel() for _ in range(threads)]
@@ -230,7 +230,7 @@ def test_threads_that_publish_by_priority_lose_nothing(connect, monkeypatch):
             for thread in running:
                 thread.start()
             for thread in running:
-                thread.join()
+                thread.join(60)
             # Then
             assert (len(queue), queue.size_bytes) == (threads, threads)
     finally:

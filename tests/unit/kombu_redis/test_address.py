@@ -75,6 +75,11 @@ def test_a_socket_s_url_without_a_path() -> None:
         address("redis+socket://?virtual_host=4")
 
 
+def test_a_misspelt_scheme_is_no_socket() -> None:
+    with pytest.raises(ValueError, match=r"no scheme that ends in '\+clustre': .* redis\+cluster://"):
+        address("redis+clustre://localhost:6379/0")
+
+
 def test_what_it_shows() -> None:
     assert str(address("redis://bob:sesame@h:1/3")) == "h:1/3"
     assert str(address("redis://[::1]/")) == "[::1]:6379/0"

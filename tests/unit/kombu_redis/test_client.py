@@ -174,7 +174,7 @@ def test_threads_share_a_client(client: Client) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert not wrong and client.connects == 1
 
 
@@ -233,7 +233,7 @@ def test_a_forked_child_does_not_touch_the_parents_connection(client: Client) ->
         assert pipe.read() == b"0 2"
     os.waitpid(child, 0)
     release.set()
-    holder.join()
+    holder.join(60)
     # Then: the parent goes on as before
     assert client.call("GET", "n") == b"1"
     assert client.connects == 1

@@ -23,7 +23,7 @@ from tests.support.redis_server import RedisServer
 from tests.unit.kombu_redis.support_client import client_to
 
 #: Seconds that a shared machine may add to a limit.
-GRACE = 2
+GRACE = 5
 
 
 def within(seconds: float, started: float) -> bool:
@@ -31,21 +31,21 @@ def within(seconds: float, started: float) -> bool:
 
 
 def test_a_server_that_stopped(redis_victim: RedisServer) -> None:
-    with client_to(redis_victim.url, socket_timeout=0.2, socket_connect_timeout=0.2) as client:
+    with client_to(redis_victim.url, socket_timeout=0.5, socket_connect_timeout=0.5) as client:
         client.call("SET", "key", "x")
         redis_victim.pause()
         # Then: a call ends with socket_timeout
         started = monotonic()
         with pytest.raises(
-            errors.NoReply, match=r"127.0.0.1:\d+/0 did not answer within 0.2 s \(socket_timeout\)"
+            errors.NoReply, match=r"127.0.0.1:\d+/0 did not answer within 0.5 s \(socket_timeout\)"
         ):
             client.call("GET", "key")
-        assert within(0.2, started) and not client.connected
+        assert within(0.5, started) and not client.connected
         # connecting (the kernel accepts, nobody logs in) with socket_connect_timeout
         started = monotonic()
         with pytest.raises(errors.NoReply, match="no connection.*socket_connect_timeout"):
             client.call("GET", "key")
-        assert within(0.2, started)
+        assert within(0.5, started)
         # and either with a deadline that is nearer
         started = monotonic()
         with pytest.raises(DeadlineExceeded), deadline_scope(0.1):
@@ -76,10 +76,10 @@ def test_a_deadline_is_nearer_than_the_timeout(redis_victim: RedisServer) -> Non
         assert client.call("PING") == b"PONG" and client.connects == connects
         # and after one that was kept the timeout is what it was
         for after in (None, 60):
-            with deadline_scope(0.3):
+            with deadline_scope(1):
                 client.call("PING")
             with deadline_scope(after):
-                assert client.call("BLPOP", "nothing", 0.4) is None
+                assert client.call("BLPOP", "nothing", 1.1) is None
 
 
 def test_a_server_that_does_not_read(redis_victim: RedisServer) -> None:
@@ -121,7 +121,7 @@ def test_an_answer_that_drips(redis_url: str) -> None:
             client.call("GET", "key")
         assert within(0.3, started)
         done.set()
-        server.join()
+        server.join(60)
 
 
 def test_not_a_redis_server() -> None:
@@ -151,7 +151,7 @@ def test_a_connection_that_ends(redis_proxy_url: str, redis_proxy: Proxy, fault:
 
 
 def test_a_black_hole(redis_proxy_url: str, redis_proxy: Proxy) -> None:
-    with client_to(redis_proxy_url, socket_timeout=0.2, socket_connect_timeout=0.2) as client:
+    with client_to(redis_proxy_url, socket_timeout=0.5, socket_connect_timeout=0.5) as client:
         client.connect()
         redis_proxy.fail("blackhole")
         for _ in range(2):
@@ -183,13 +183,12 @@ def test_gone_without_a_word_while_idle(
     redis_proxy_url: str, redis_proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Given: a connection whose other end has forgotten it, as a firewall makes it
-    with client_to(redis_proxy_url, health_check_interval=5, socket_timeout=0.2) as client:
+    with client_to(redis_proxy_url, health_check_interval=5, socket_timeout=1) as client:
         client.call("SET", "key", "x")
-        redis_proxy.fail("blackhole")
+        redis_proxy.fail("dead")
         client.write(pack("PING"), 1)
         with caplog.at_level(logging.WARNING):
             idle(client, 6)
-            threading.Timer(0.1, redis_proxy.heal).start()
             # Then: a PING finds out, and the call goes over another
             assert client.call("GET", "key") == b"x"
         assert client.connects == 2
@@ -209,7 +208,7 @@ def test_another_thread_uses_the_socket(redis_url: str) -> None:
         thread = threading.Thread(target=use)
         started = monotonic()
         thread.start()
-        thread.join()
+        thread.join(60)
         assert isinstance(failed[0], DeadlineExceeded) and "another thread" in str(failed[0])
         assert within(0.1, started)
 
@@ -250,8 +249,8 @@ def test_abandoning_wakes_who_waits(redis_url: str) -> None:
         thread = threading.Thread(target=wait)
         thread.start()
         threading.Timer(0.1, client.abandon).start()
-        assert failed.wait(3)
-        thread.join()
+        assert failed.wait(4)
+        thread.join(10)
 
 
 def test_a_subscribed_connection_is_not_looked_after(redis_url: str) -> None:

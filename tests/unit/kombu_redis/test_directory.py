@@ -8,6 +8,7 @@ import pytest
 
 from kombu.exceptions import NotFound, PreconditionFailed
 from kombu.transport.virtual import NotEquivalentError
+from kombu_redis.mirror import MEMO_LIMIT
 from tests.unit.kombu_redis.support_client import commands_run
 from tests.unit.kombu_redis.support_directory import SEP, directories_at, holds, queues_of
 
@@ -252,13 +253,12 @@ def test_the_default_exchange_needs_no_declaration(make):
     assert one.route("", "any").queues[0][1].max_length == 2
 
 
-def test_names_that_were_just_written_to_are_forgotten(make, monkeypatch):
-    # Given a limit of routes to remember
-    monkeypatch.setattr("kombu_redis.routes.MEMO_LIMIT", 10)
+def test_names_that_were_just_written_to_are_forgotten(make):
+    # Given
     one = make()
     declare(one)
     # When many queues are written to by their names, then they are not remembered for ever, and ours is
-    for number in range(100):
+    for number in range(MEMO_LIMIT + 100):
         one.route("", f"reply-{number}")
-    assert len(one._specs) <= 11
+    assert len(one._specs) <= MEMO_LIMIT + 1
     assert queues_of(one, "x", "a.b") == ["q1"]

@@ -157,9 +157,9 @@ def test_a_user_with_limits(redis_with_acl: RedisServer) -> None:
 
 def test_a_server_that_loads(make_redis: Callable[..., RedisServer]) -> None:
     # Given: a server with data that take it half a second to read
-    server = make_redis(settings={"key-load-delay": 500, "loading-process-events-interval-bytes": 1024})
+    server = make_redis(settings={"key-load-delay": 500, "rdbcompression": "no"})
     look = server.client()
-    look.mset({f"key{number}": "x" * 500 for number in range(1000)})
+    look.mset({f"key{number}": "x" * 10_000 for number in range(1000)})  # it listens after each 2 MB
     look.save()
     server.kill()
     server.start(wait=False)
@@ -168,7 +168,7 @@ def test_a_server_that_loads(make_redis: Callable[..., RedisServer]) -> None:
     with client_to(server.url) as client:
         while True:
             try:
-                assert client.call("GET", "key0") == b"x" * 500
+                assert client.call("GET", "key0") == b"x" * 10_000
                 break
             except (errors.Loading, errors.ConnectionLost) as exc:
                 seen.add(type(exc))
@@ -203,7 +203,9 @@ def test_a_replica(make_redis: Callable[..., RedisServer]) -> None:
 
 
 def test_a_full_server(make_redis: Callable[..., RedisServer]) -> None:
-    server = make_redis(settings={"maxmemory": "3mb", "maxmemory-policy": "noeviction"})
+    server = make_redis(settings={"maxmemory-policy": "noeviction"})
+    look = server.client()
+    look.config_set("maxmemory", look.info("memory")["used_memory"] + 1_000_000)
     with client_to(server.url) as client:
         with pytest.raises(errors.OutOfMemory):
             for number in range(100):

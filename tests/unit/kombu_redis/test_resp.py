@@ -19,7 +19,7 @@ def client(redis_url: str) -> Any:
         yield client
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(arguments=st.lists(st.one_of(st.text(), st.binary(), st.integers(), st.floats()), min_size=1))
 def test_a_server_reads_what_is_packed(client: Client, arguments: list[Any]) -> None:
     expected = [

@@ -232,7 +232,7 @@ def test_holders_that_compete_get_each_message_once(redis_url, redis_client):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
 
     # Then each message was acknowledged once, and nothing is left
     assert sorted(acked) == list(range(2000))

@@ -228,7 +228,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_no_order_of_steps_loses_or_doubles_a_message(shop, other, redis_client, steps):
     # Given two holders, eight messages, and any steps of theirs

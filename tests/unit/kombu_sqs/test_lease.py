@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def test_visibility_is_extended_while_a_message_is_held(
     sqs_endpoint: Endpoint, sqs_proxy: HttpProxy, sqs_name: str
 ) -> None:
-    # Given: a lease of two seconds
+    # Given: a lease of four seconds
     queue = sqs_endpoint.create(sqs_name)
     sqs_endpoint.fill(queue, 3)
-    with connect(Endpoint(sqs_proxy.port).url, visibility_timeout=2) as connection:
+    with connect(Endpoint(sqs_proxy.port).url, visibility_timeout=4) as connection:
         inbox = Inbox(connection, sqs_name)
         messages = inbox.receive(3)
         # When: it is held for longer than that
@@ -46,11 +46,11 @@ def test_a_failed_extension_is_tried_again(
     sqs_proxy.rule = lambda action, number: (
         refusal("InvalidAction", 400) if action == "ChangeMessageVisibilityBatch" and number == 1 else None
     )
-    with connect(Endpoint(sqs_proxy.port).url, visibility_timeout=2) as connection:
+    with connect(Endpoint(sqs_proxy.port).url, visibility_timeout=4) as connection:
         inbox = Inbox(connection, sqs_name)
         inbox.receive(1)
         (held,) = connection.transport.session.leases.all()
-        end = held.received + 2
+        end = held.received + 4
         until(lambda: held.extend_at > end, "the second is good", connection)
         assert sqs_proxy.count("ChangeMessageVisibilityBatch") >= 2
         assert len(inbox) == 1

@@ -31,7 +31,7 @@ def test_a_message_that_was_got_is_held_too(
     # Given: a connection that consumes from nothing
     queue = sqs_endpoint.create(sqs_name)
     sqs_endpoint.fill(queue, 1)
-    with connect(Endpoint(sqs_proxy.port).url, visibility_timeout=1) as connection:
+    with connect(Endpoint(sqs_proxy.port).url, visibility_timeout=3) as connection:
         # When
         message = connection.default_channel.basic_get(sqs_name)
         until(lambda: sqs_proxy.count("ChangeMessageVisibilityBatch") >= 2, "it is extended")
@@ -47,11 +47,11 @@ def test_an_entry_that_was_not_extended_is_tried_again(
     queue = sqs_endpoint.create(sqs_name)
     sqs_endpoint.fill(queue, 1)
     sqs_proxy.rule = fail_entry("ChangeMessageVisibilityBatch")
-    with connect(Endpoint(sqs_proxy.port).url, visibility_timeout=2) as connection:
+    with connect(Endpoint(sqs_proxy.port).url, visibility_timeout=4) as connection:
         inbox = Inbox(connection, sqs_name)
         inbox.receive(1)
         (held,) = connection.transport.session.leases.all()
-        end = held.received + 2
+        end = held.received + 4
         until(lambda: held.extend_at > end, "again, with success", connection)
         assert sqs_proxy.count("ChangeMessageVisibilityBatch") >= 2
         assert (len(inbox), sqs_endpoint.ready(queue)) == (1, 0)
@@ -84,7 +84,7 @@ def test_a_slow_store_does_not_cost_leases(
 
     queue = sqs_endpoint.create(sqs_name)
     shelf = Slow()
-    options = {"offload": shelf, "max_message_size": 2000, "batch_deletes": True, "visibility_timeout": 1}
+    options = {"offload": shelf, "max_message_size": 2000, "batch_deletes": True, "visibility_timeout": 3}
     with connect(Endpoint(sqs_proxy.port).url, **options) as connection:
         for body in ("x" * 2000, "y"):
             connection.Producer().publish(body, routing_key=sqs_name)

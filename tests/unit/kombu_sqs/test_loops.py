@@ -61,7 +61,7 @@ class TestEventLoop:
             finishing.start()
             # Then
             run(hub, lambda: len(inbox) == 4)
-            finishing.join()
+            finishing.join(60)
 
     def test_a_consumer_that_starts_later_is_served(
         self, sqs_endpoint: Endpoint, sqs_name: str, hub: Hub
@@ -140,7 +140,7 @@ def test_settling_from_other_threads(sqs_endpoint: Endpoint, sqs_name: str) -> N
             threads.append(Thread(target=message.ack))
             threads[-1].start()
         for thread in threads:
-            thread.join()
+            thread.join(60)
     assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (0, 0)
 
 

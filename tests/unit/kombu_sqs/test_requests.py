@@ -10,7 +10,8 @@ import pytest
 
 from kombu import Exchange, Queue
 from kombu.exceptions import ConnectionError as KombuConnectionError
-from tests.support.sqs import Endpoint, free_port
+from tests.support.ports import free_port
+from tests.support.sqs import Endpoint
 from tests.support.sqs_proxy import LOSE, HttpProxy, refusal
 from tests.unit.kombu_sqs.helpers import PATIENCE, Inbox, connect, until
 
@@ -29,7 +30,7 @@ def test_a_refused_connection_is_tried_again(sqs_endpoint: Endpoint, sqs_name: s
         late.start()
         connection.Producer().publish("hello", routing_key=sqs_name)
     # Then
-    late.join()
+    late.join(60)
     for proxy in proxies:
         proxy.__exit__()
     assert proxies[0].count("SendMessage") == 1
@@ -179,7 +180,7 @@ class TestQueuesThatComeAndGo:
             # When: another one deletes it meanwhile
             connection.channel().queue_delete(sqs_name)
             deleted.set()
-            asking.join()
+            asking.join(60)
             # Then: it is made again when it is declared again
             Queue(sqs_name, channel=connection.channel()).declare()
             connection.Producer().publish("hello", routing_key=sqs_name)

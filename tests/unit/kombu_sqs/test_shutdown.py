@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from time import monotonic, sleep
+from time import sleep
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,16 +57,17 @@ class Worker:
         self.lines = self.process.stdout
 
     def read(self) -> str:
-        return self.lines.readline().strip()
+        line = self.lines.readline()
+        assert line, "it ended"
+        return line.strip()
 
-    def terminate(self) -> float:
+    def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        return monotonic()
 
     def finish(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait()
+        self.process.wait(30)
         self.lines.close()
 
 
@@ -81,10 +82,9 @@ def test_after_sigterm_nothing_is_in_flight(sqs_endpoint: Endpoint, sqs_name: st
             pass
         assert sqs_endpoint.in_flight(queue) >= 5
         # When
-        told = worker.terminate()
-        # Then: whether the program closes its connection or just ends
-        until(lambda: sqs_endpoint.in_flight(queue) == 0, "all go back", seconds=2.0)
-        assert monotonic() - told < 2
+        worker.terminate()
+        # Then: whether the program closes its connection or just ends, long before SQS would have them back
+        until(lambda: sqs_endpoint.in_flight(queue) == 0, "all go back", seconds=15)
         assert sqs_endpoint.ready(queue) == 20
         worker.process.wait(30)
     finally:
@@ -108,7 +108,7 @@ def test_what_a_receive_in_flight_takes_goes_back(
         until(
             lambda: sqs_endpoint.in_flight(queue) == 0 and sqs_endpoint.ready(queue) == 3,
             "all three are there for others",
-            seconds=2.0,
+            seconds=15,
         )
         worker.process.wait(30)
         assert (sqs_endpoint.in_flight(queue), sqs_endpoint.ready(queue)) == (0, 3)

@@ -10,7 +10,24 @@ from kombu.utils.encoding import str_to_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("Yaml", "msgpack_dumps", "msgpack_loads", "pickle_dumps", "pickle_loads", "raw_bytes", "unpickle")
+__all__ = (
+    "Yaml",
+    "decode_text",
+    "msgpack_dumps",
+    "msgpack_loads",
+    "pickle_dumps",
+    "pickle_loads",
+    "raw_bytes",
+    "raw_encode",
+    "unpickle",
+)
+
+
+def raw_encode(data: Any) -> tuple[str, str, Any]:
+    """The serializer ``raw``: text as UTF-8, anything else untouched, as ``application/data``."""
+    if isinstance(data, str):
+        return "application/data", "utf-8", data.encode("utf-8")
+    return "application/data", "binary", data
 
 
 def raw_bytes(data: Any) -> Any:
@@ -18,6 +35,11 @@ def raw_bytes(data: Any) -> Any:
     if not isinstance(data, (str, bytes, bytearray, memoryview)):
         raise TypeError("the serializer 'raw' takes bytes or text")
     return str_to_bytes(data)
+
+
+def decode_text(data: Any, encoding: str) -> str:
+    """The text that ``data`` (bytes or buffer) is."""
+    return bytes(data).decode(encoding) if not isinstance(data, bytes) else data.decode(encoding)
 
 
 def pickle_loads(s: Any, load: Any = None) -> Any:

@@ -113,6 +113,27 @@ class EntryPoints:
                 f"cannot be imported: {type(exc).__name__}: {exc}"
             ) from exc
 
+    def warn_of_ignored(self, built_in: Iterable[str], instead: str) -> None:
+        """Say in the log which installed plugins are not used since they are named as something ``built_in`` is.
+
+        Args:
+            instead: the function that replaces what is built in.
+        """
+        for name in built_in:
+            if name in self._installed():
+                import logging
+
+                logging.getLogger("kombu.plugins").warning(
+                    "The entry point %r in %s of %s is ignored, since kombu has its own %r: call %s(%r, ...)"
+                    " to replace that, or give the entry point another name",
+                    name,
+                    self.group,
+                    self.distribution(name),
+                    name,
+                    instead,
+                    name,
+                )
+
     def near(self, name: str) -> list[str]:
         """Known names that look like ``name``, the likest first; at most three."""
         from difflib import get_close_matches

@@ -215,10 +215,7 @@ class Message:
         """
         decoded = self._decoded_cache
         if decoded is None:
-            if self.errors:
-                self._reraise_error()
-            decoded = loads(self.body, self.content_type, self.content_encoding, self.accept)
-            self._decoded_cache = decoded
+            decoded = self._decoded_cache = self._decode()
         return decoded
 
     def _decode(self) -> Any:

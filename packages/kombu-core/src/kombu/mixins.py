@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.common import ignore_errors
 from kombu.consumer import Consumer
-from kombu.exceptions import DeadlineExceeded
+from kombu.exceptions import DeadlineExceeded, OperationalError
 from kombu.log import get_logger
 from kombu.producer import Producer
 from kombu.utils.encoding import safe_repr
@@ -40,7 +40,7 @@ class ConsumerMixin:
     #: How often to try to reconnect; None tries for ever.
     connect_max_retries: int | None = None
 
-    #: Set it, from any thread, to have :meth:`run` return.
+    #: Set it, from any thread, to have :meth:`run` return, also while the broker is away.
     should_stop: bool = False
 
     # -- to be overridden
@@ -107,6 +107,9 @@ class ConsumerMixin:
                 logger.warning(
                     "Connection to broker lost, trying to re-establish connection...", exc_info=True
                 )
+            except OperationalError:
+                if not self.should_stop:
+                    raise
 
     def consume(
         self,
@@ -183,8 +186,22 @@ class ConsumerMixin:
     def establish_connection(self) -> Iterator[Any]:
         """A connection of one's own that is connected."""
         with self.create_connection() as connection:
-            connection.ensure_connection(self.on_connection_error, self.connect_max_retries)
+            self._connect(connection)
             yield connection
+
+    def _connect(self, connection: Any) -> None:
+        """Connect, and keep trying until it works or ``should_stop``, which is looked at once a second, is set."""
+        failures: list[BaseException] = []
+
+        def failed(exc: BaseException, interval: float) -> None:
+            failures[:] = [exc]
+            self.on_connection_error(exc, interval)
+
+        def while_wanted() -> None:
+            if self.should_stop:
+                raise failures[0]
+
+        connection.ensure_connection(failed, self.connect_max_retries, callback=while_wanted)
 
     def maybe_conn_error(self, fun: Callable[[], Any]) -> Any:
         """Call ``fun`` and let connection and channel errors pass: :func:`kombu.common.ignore_errors`."""
@@ -234,6 +251,6 @@ class ConsumerProducerMixin(ConsumerMixin):
         """A second connection, connected when first asked for."""
         if self._producer_connection is None:
             connection = self.connection.clone()
-            connection.ensure_connection(self.on_connection_error, self.connect_max_retries)
+            self._connect(connection)
             self._producer_connection = connection
         return self._producer_connection

@@ -13,7 +13,8 @@ import os
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from kombu._codecs import Yaml, msgpack_dumps, msgpack_loads, pickle_dumps, pickle_loads, raw_bytes, unpickle
+from kombu import _codecs
+from kombu._codecs import decode_text, pickle_loads, raw_encode, unpickle
 from kombu._plugins import EntryPoints, PluginError, PluginNotFound
 from kombu.exceptions import ContentDisallowed, DecodeError, EncodeError, SerializerNotInstalled
 from kombu.utils import json as _json
@@ -72,13 +73,6 @@ def parenthesize_alias(first: str, second: str) -> str:
     return f"{first} ({second})"
 
 
-def raw_encode(data: Any) -> tuple[str, str, Any]:
-    """The serializer ``raw``: text as UTF-8, anything else untouched, as ``application/data``."""
-    if isinstance(data, str):
-        return "application/data", "utf-8", data.encode("utf-8")
-    return "application/data", "binary", data
-
-
 class SerializerRegistry:
     """Serializers by name and decoders by content type; :data:`registry` is the one everybody uses."""
 
@@ -93,6 +87,7 @@ class SerializerRegistry:
         self.name_to_type: dict[str, str] = {}
         self._plugins: EntryPoints | None = None
         self._plugins_loaded = True
+        self._built_in: dict[str, codec] = {}
 
     def register(
         self,
@@ -174,7 +169,7 @@ class SerializerRegistry:
         if serializer == "raw":
             text = isinstance(data, str)
             content_type, content_encoding = "application/data", "utf-8" if text else "binary"
-            encoder = raw_bytes
+            encoder = _codecs.raw_bytes
         elif serializer:
             found = self._encoders.get(serializer) or self._find_encoder(serializer)
             content_type, content_encoding, encoder = found
@@ -234,7 +229,7 @@ class SerializerRegistry:
             if isinstance(data, str):
                 return data
             encoding = (content_encoding or "utf-8").lower()
-            return data if encoding in SKIP_DECODE else _decode_text(data, encoding)
+            return data if encoding in SKIP_DECODE else decode_text(data, encoding)
         except SerializerNotInstalled:
             raise
         except Exception as exc:
@@ -271,6 +266,13 @@ class SerializerRegistry:
 
     def _use_plugins(self, group: str) -> None:
         self._plugins, self._plugins_loaded = EntryPoints(group), False
+        self._built_in = dict(self._encoders)
+
+    def warn_of_ignored(self) -> None:
+        """Say in the log which installed serializers are not used because a built-in one has their name."""
+        if self._plugins is not None:
+            used = (name for name, built_in in self._built_in.items() if self._encoders.get(name) is built_in)
+            self._plugins.warn_of_ignored(used, "kombu.serialization.register")
 
     def _load_plugin(self, name: str) -> None:
         """Register the installed serializer ``name``, if there is one."""
@@ -302,10 +304,6 @@ class SerializerRegistry:
 
                 logging.getLogger("kombu.serialization").warning("serializer not available: %s", exc)
         self._plugins_loaded = True
-
-
-def _decode_text(data: Any, encoding: str) -> str:
-    return bytes(data).decode(encoding) if not isinstance(data, bytes) else data.decode(encoding)
 
 
 def prepare_accept_content(
@@ -358,7 +356,7 @@ def disable_insecure_serializers(allowed: Any = NOTSET) -> None:
 
 
 def _pickle_dumps(obj: Any) -> bytes:
-    return pickle_dumps(obj, pickle_protocol)
+    return _codecs.pickle_dumps(obj, pickle_protocol)
 
 
 def register_json() -> None:
@@ -374,13 +372,13 @@ def register_pickle() -> None:
 
 def register_yaml() -> None:
     """Register ``yaml``; PyYAML is imported when first used."""
-    both = Yaml()
+    both = _codecs.Yaml()
     registry.register("yaml", both.dumps, both.loads, "application/x-yaml", "utf-8")
 
 
 def register_msgpack() -> None:
     """Register ``msgpack``; the library is imported when first used."""
-    registry.register("msgpack", msgpack_dumps, msgpack_loads, "application/x-msgpack", "binary")
+    registry.register("msgpack", _codecs.msgpack_dumps, _codecs.msgpack_loads, "application/x-msgpack", "binary")
 
 
 #: The serializers of this process.

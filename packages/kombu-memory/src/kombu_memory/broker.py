@@ -22,7 +22,7 @@ class Event(NamedTuple):
     when: float
     order: int
     kind: str
-    queue: str
+    queue: MemoryQueue
     message: dict[str, Any] | None
 
 
@@ -100,16 +100,24 @@ class Broker:
         when = first["properties"].get("expires_at") if first is not None else None
         if when is not None and (queue.planned is None or when < queue.planned):
             queue.planned = when
-            self.plan(when, "expire", queue.name)
+            self.plan(when, "expire", queue)
 
     def plan_idle(self, queue: MemoryQueue, when: float) -> None:
         """Look then whether the queue has been used."""
         queue.idle_at = when
-        self.plan(when, "idle", queue.name)
+        self.plan(when, "idle", queue)
 
     # -- time ----------------------------------------------------------------------------------------------
 
-    def plan(self, when: float, kind: str, queue: str, message: dict[str, Any] | None = None) -> None:
+    def put_delayed(self, queue: MemoryQueue, message: dict[str, Any], due: float) -> None:
+        """Keep a message of this queue until ``due``."""
+        with self.lock:
+            queue.delayed += 1
+            self.plan(due, "ready", queue, message)
+
+    def plan(
+        self, when: float, kind: str, queue: MemoryQueue, message: dict[str, Any] | None = None
+    ) -> None:
         """Remember what is to happen at ``when`` (seconds since the epoch)."""
         with self.lock:
             earliest = not self.schedule or when < self.schedule[0].when

@@ -76,9 +76,7 @@ class Channel(virtual.Channel):
         message["properties"]["delivery_info"] = info
 
     def _put(self, queue: str, message: dict[str, Any]) -> None:
-        target = self._queues.get(queue)
-        if target is None:
-            target = self._broker.declare(queue, time())
+        target = self._target(queue)
         if "expires_at" in message["properties"]:
             self._broker.put_expiring(target, message)
         elif target.plain:
@@ -90,7 +88,11 @@ class Channel(virtual.Channel):
             self._broker.wake_one(target)
 
     def _put_delayed(self, queue: str, message: dict[str, Any], due: float) -> None:
-        self._broker.plan(due, "ready", queue, message)
+        self._broker.put_delayed(self._target(queue), message, due)
+
+    def _target(self, queue: str) -> MemoryQueue:
+        found = self._queues.get(queue)
+        return found if found is not None else self._broker.declare(queue, time())
 
     def take(self, subscription: Subscription) -> dict[str, Any] | None:
         """As for any virtual channel; from a queue where there is nothing to decide, in one step."""
@@ -139,26 +141,28 @@ class Channel(virtual.Channel):
 
     def _due(self, now: float) -> Iterator[tuple[str, dict[str, Any], str]]:
         for event in self._broker.take_due(now):
-            queue = self._queues.get(event.queue)
+            queue = event.queue
             if event.message is not None:
-                self._put_ready(event.queue, event.message)
-            elif queue is None:
+                self._put_ready(queue, event.message)
+            elif self._queues.get(queue.name) is not queue:
                 continue
-            # Only what is planned still: the event may be of a deleted queue with this name.
+            # Only what is planned still.
             elif event.kind == "expire" and event.when == queue.planned:
                 yield from self._take_expired(queue, now)
             elif event.kind == "idle" and event.when == queue.idle_at:
                 self._drop_idle(queue, now)
 
-    def _put_ready(self, queue: str, message: dict[str, Any]) -> None:
+    def _put_ready(self, queue: MemoryQueue, message: dict[str, Any]) -> None:
         """A delay is over. Whoever notices did not publish the message, so a refusal is logged."""
-        if queue not in self._queues:
-            logger.warning("Delayed message for queue %r is dropped: the queue is gone", queue)
+        if self._queues.get(queue.name) is not queue:
+            logger.warning("Delayed message for queue %r is dropped: the queue is gone", queue.name)
             return
         try:
-            self._enqueue(queue, message)
+            self._enqueue(queue.name, message)
         except MessageNacked as exc:
-            logger.warning("Delayed message for queue %r is dropped: %s", queue, exc)
+            logger.warning("Delayed message for queue %r is dropped: %s", queue.name, exc)
+        with self.lock:
+            queue.delayed -= 1
 
     def _take_expired(self, queue: MemoryQueue, now: float) -> Iterator[tuple[str, dict[str, Any], str]]:
         queue.planned = None
@@ -197,6 +201,10 @@ class Channel(virtual.Channel):
     def _size_bytes(self, queue: str) -> int:
         found = self._queues.get(queue)
         return found.size_bytes if found is not None else 0
+
+    def _size_delayed(self, queue: str) -> int:
+        found = self._queues.get(queue)
+        return found.delayed if found is not None else 0
 
     def _purge(self, queue: str) -> int:
         found = self._queues.get(queue)

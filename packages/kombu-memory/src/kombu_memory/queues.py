@@ -41,6 +41,7 @@ class MemoryQueue:
         "_place",
         "_returned",
         "_returns",
+        "delayed",
         "expiring",
         "idle_at",
         "name",
@@ -74,6 +75,8 @@ class MemoryQueue:
         self._born = self._place()
         #: Orders what comes back to the same place.
         self._returns = count().__next__
+        #: How many messages the broker keeps until their time has come.
+        self.delayed = 0
         #: A message with a time to live has been put here.
         self.expiring = False
         #: When the broker is to look for expired messages next (seconds since the epoch).

@@ -199,7 +199,12 @@ def database(virtual_host: Any) -> int:
 
 def _socket_path(url: str) -> tuple[str, Mapping[str, str]]:
     """Path and options of ``socket:///path?virtual_host=db``, with ``:password@`` before the path if need be."""
-    rest, _, query = url.partition("://")[2].partition("?")
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("socket", "unix"):
+        raise ValueError(
+            f"there is no scheme that ends in '+{scheme}': write redis+socket:///path or redis+cluster://host:port"
+        )
+    rest, _, query = rest.partition("?")
     found = dict(parse_qsl(query))
     unknown = sorted(set(found) - {"virtual_host", "username", "password"})
     if unknown:

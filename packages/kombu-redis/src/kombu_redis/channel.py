@@ -181,7 +181,7 @@ class Channel(HistoricNames, PublishVerbs, DeclareVerbs, virtual.Channel):
             self._check_owner(spec, (60, 70), "Basic.get")
         self.directory.touch([queue])  # (nothing to do unless it has x-expires)
         while True:
-            found = self.connection.take_from({queue: 1})[queue]
+            found = self.connection.take_from({queue: 1}, 1)[queue]
             if found is None:
                 text = f"NOT_FOUND - no queue {queue!r} in vhost {self.state.vhost!r}"
                 raise NotFound(text, (60, 70), "Basic.get")
@@ -253,7 +253,7 @@ class Channel(HistoricNames, PublishVerbs, DeclareVerbs, virtual.Channel):
     def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
         from queue import Empty
 
-        found = self.connection.take_from({queue: 1})[queue]
+        found = self.connection.take_from({queue: 1}, 1)[queue]
         if not found:
             raise Empty
         return found[0]

@@ -126,11 +126,13 @@ class Claims(Calls):
         claim = self._claims[sources, prefix] = Claim(head, tags, sources, levels)
         return claim
 
-    def claimed(self, reply: list[Any] | None, claim: Claim, first: int) -> Claimed:
+    def claimed(self, reply: list[Any] | bytes | None, claim: Claim, first: int) -> Claimed:
         """Read the reply to a call of :func:`pack_claim`."""
         if reply is None:
             return Claimed(next=first)
         sources = claim.sources
+        if isinstance(reply, bytes):
+            reply = [0, reply]
         if reply[0].__class__ is int:
             only = [(sources[0].queue, claim.levels[0][reply[0]], 1)]
             return Claimed(*self._parser.messages(reply[1:], only, "", first), next=first)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from kombu.transport.virtual.ledger import Subscription
     from kombu.transport.virtual.routing import QueueSpec
+    from kombu.transport.virtual.tables import Destination
 
     from .directory import Directory
 
@@ -29,72 +30,29 @@ class DeclareVerbs(virtual.Channel):
         found: Directory = self.connection.directory
         return found
 
-    # -- exchanges -----------------------------------------------------------------------------------------
+    # -- exchanges and bindings ----------------------------------------------------------------------------
 
-    @channel_verb
-    def exchange_declare(
+    def _load_exchange(self, *names: str) -> None:
+        self.directory.load_exchange(*names)
+
+    def _declare_exchange(
         self,
-        exchange: str | None = None,
-        type: str = "direct",
-        durable: bool = False,
-        auto_delete: bool = False,
-        arguments: Mapping[str, Any] | None = None,
-        nowait: bool = False,
-        passive: bool = False,
+        exchange: str,
+        type: str,
+        durable: bool,
+        auto_delete: bool,
+        arguments: Mapping[str, Any] | None,
     ) -> None:
-        """Create the exchange, or check it: 404 when passive and missing, 406 when it differs."""
-        if not exchange:
-            return
-        self._check_open()
-        with self.lock:
-            if passive or type not in self.exchange_types:
-                self.directory.load_exchange(exchange)
-                super().exchange_declare(exchange, type, passive=passive)
-                return
-            self.directory.declare_exchange(exchange, type, durable, auto_delete, arguments)
+        self.directory.declare_exchange(exchange, type, durable, auto_delete, arguments)
 
-    @channel_verb
-    def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:
-        """Remove the exchange and its bindings; 406 when ``if_unused`` and something is bound to it."""
-        self._check_open()
-        self._refuse_default(exchange, (40, 20), "Exchange.delete")
-        with self.lock:
-            if not self.directory.delete_exchange(exchange, if_unused):
-                text = f"PRECONDITION_FAILED - exchange {exchange!r} in vhost {self.state.vhost!r} in use"
-                raise PreconditionFailed(text, (40, 20), "Exchange.delete")
+    def _delete_exchange(self, exchange: str, if_unused: bool) -> bool:
+        return self.directory.delete_exchange(exchange, if_unused)
 
-    @channel_verb
-    def exchange_bind(
-        self,
-        destination: str,
-        source: str = "",
-        routing_key: str = "",
-        nowait: bool = False,
-        arguments: Mapping[str, Any] | None = None,
-    ) -> None:
-        """What ``source`` routes by this key goes on to the exchange ``destination``."""
-        self._check_open()
-        for name in (destination, source):
-            self._refuse_default(name, (40, 30), "Exchange.bind")
-        with self.lock:
-            self.directory.load_exchange(destination, source)
-            self.state.exchange(destination, (40, 30), "Exchange.bind")
-            self.state.exchange(source, (40, 30), "Exchange.bind")
-            self.directory.bind(("exchange", destination), source, routing_key, arguments)
+    def _bind(self, to: Destination, exchange: str, key: str, arguments: Mapping[str, Any] | None) -> None:
+        self.directory.bind(to, exchange, key, arguments)
 
-    @channel_verb
-    def exchange_unbind(
-        self,
-        destination: str,
-        source: str = "",
-        routing_key: str = "",
-        nowait: bool = False,
-        arguments: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Take such a binding away."""
-        with self.lock:
-            self.directory.load_exchange(source)
-            self.directory.unbind(("exchange", destination), source, routing_key, arguments)
+    def _unbind(self, to: Destination, exchange: str, key: str, arguments: Mapping[str, Any] | None) -> None:
+        self.directory.unbind(to, exchange, key, arguments)
 
     # -- queues --------------------------------------------------------------------------------------------
 
@@ -143,48 +101,10 @@ class DeclareVerbs(virtual.Channel):
         super()._check_queue(queue, method_sig, method)
 
     @channel_verb
-    def queue_bind(
-        self,
-        queue: str,
-        exchange: str | None = None,
-        routing_key: str = "",
-        arguments: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Route what the exchange gets by this key (or headers, by arguments) to the queue."""
-        self._check_open()
-        exchange, routing_key = exchange or "", routing_key or ""
-        self._refuse_default(exchange, (50, 20), "Queue.bind")
-        with self.lock:
-            self._check_queue(queue, (50, 20), "Queue.bind")
-            if exchange not in self.state.exchanges:
-                self.directory.load_exchange(exchange)
-            self.state.exchange(exchange, (50, 20), "Queue.bind")
-            self.directory.bind(("queue", queue), exchange, routing_key, arguments)
-
-    @channel_verb
-    def queue_unbind(
-        self,
-        queue: str,
-        exchange: str | None = None,
-        routing_key: str = "",
-        arguments: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Take such a binding away."""
-        self._check_open()
-        exchange, routing_key = exchange or "", routing_key or ""
-        self._refuse_default(exchange, (50, 50), "Queue.unbind")
-        with self.lock:
-            if exchange not in self.state.exchanges:
-                self.directory.load_exchange(exchange)
-            self.directory.unbind(("queue", queue), exchange, routing_key, arguments)
-
-    @channel_verb
     def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any) -> int:
         """Remove the queue, its messages and bindings; how many messages it had. Its consumers are cancelled.
 
-        406 when ``if_unused`` and it has consumers, or ``if_empty`` and it has messages.
+        406 when ``if_unused`` and it has consumers, or ``if_empty`` and it has messages, ready or delayed.
         """
         self._check_open()
         with self.lock:

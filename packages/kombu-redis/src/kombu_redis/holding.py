@@ -11,6 +11,8 @@ from .envelope import LEASE, Lease, Places, envelope_of
 from .looping import Looping
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .ahead import Ahead
     from .claiming import Claimed
     from .client import Client
@@ -46,21 +48,22 @@ class Holding(Looping):
 
     def enter(self, claimed: Claimed, found: Found) -> None:
         """Hold what was claimed, and add the envelopes to ``found``."""
-        declared: dict[str, bool] = {}
-        taken: list[Leased | Unreadable] = [*claimed.messages, *claimed.unreadable]
+        declared = self.directory.declared
+        held = self.held
+        taken: Sequence[Leased | Unreadable] = claimed.messages
+        if claimed.unreadable:
+            taken = [*taken, *claimed.unreadable]
         for leased in taken:
             queue, tag = leased.queue, leased.tag
-            if queue not in declared:
-                declared[queue] = bool(self.directory.declared(queue))
             if tag:
-                self.held[tag] = None
+                held[tag] = None
             message = envelope_of(leased)
-            message[LEASE] = Lease(tag, leased.level, declared[queue])
+            message[LEASE] = Lease(tag, leased.level, bool(declared(queue)))
             found[queue].append(message)  # type: ignore[union-attr]
         if claimed.unreadable:
             for messages in found.values():
                 (messages or []).sort(key=lambda message: message[LEASE].tag)
-        if claimed.messages or claimed.unreadable:
+        if held:
             self.keeper.start()
         for queue in claimed.promoted:
             self.channels[0]._returned(queue)

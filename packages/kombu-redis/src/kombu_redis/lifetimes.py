@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from kombu.exceptions import AccessRefused, NotFound
 from kombu.utils.deadline import remaining
 
+from . import calls
 from .mirror import locked
 from .routes import Routes
 from .rows import QueueValue, Source, load_queue, text
-from .scripts import Script, load
+from .scripts import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from kombu.transport.virtual.tables import Destination
 
     from .keys import Keys
+    from .scripts import Script
 
 __all__ = ("Lifetimes", "script")
 
@@ -40,7 +42,7 @@ SIGN_OF_LIFE = 4.0
 
 def script(name: str) -> Script:
     """The script ``lua/<name>.lua`` with what those of the topology share."""
-    return Script(name, load("topology").text + load(name).text)
+    return calls.script(name, "common", "topology")
 
 
 class Lifetimes(Routes):

@@ -271,6 +271,9 @@ class Channel(HistoricNames, virtual.Channel):
     def _size(self, queue: str) -> int:
         return self._session.queues.size(queue)
 
+    def _size_delayed(self, queue: str) -> int:
+        return self._session.queues.size_delayed(queue)
+
     def _delete(self, queue: str, *args: Any, **kwargs: Any) -> None:
         try:
             self._session.fanout.forget_queue(queue)

@@ -223,6 +223,11 @@ class Queues:
             target.limit = int(found["MaximumMessageSize"])
         return int(found.get("ApproximateNumberOfMessages", 0))
 
+    def size_delayed(self, name: str) -> int:
+        """Messages delayed, approximately; 0 for a predefined queue."""
+        found = self.attributes(self.find(name), "ApproximateNumberOfMessagesDelayed")
+        return int(found.get("ApproximateNumberOfMessagesDelayed", 0))
+
     def limit(self, target: Target, size: int) -> int:
         """Bytes that a message to the queue may have; of one that was not declared it is asked if ``size`` matters."""
         if target.limit is None and size > LEAST_COMMON:

@@ -137,7 +137,7 @@ class Server(ThreadingHTTPServer):
     def __exit__(self, *exc_info):
         self.release.set()
         self.shutdown()
-        self._thread.join()
+        self._thread.join(60)
         self.server_close()
 
     def handle_error(self, request, client_address):

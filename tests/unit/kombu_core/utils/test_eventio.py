@@ -102,7 +102,7 @@ def test_no_limit_waits_until_something_happens(poller, pair, timeout):
     timer = threading.Timer(0.05, b.send, (b"x",))
     timer.start()
     assert poller.poll(timeout) == [(a.fileno(), READ)]
-    timer.join()
+    timer.join(60)
 
 
 def test_timeouts_are_seconds(poller, pair):

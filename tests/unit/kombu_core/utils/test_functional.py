@@ -115,7 +115,7 @@ class TestLRUCache:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(60)
         # Then
         assert errors == []
         assert len(cache) == 10

@@ -256,7 +256,10 @@ class Queue(MaybeChannelBound):
         )
 
     def delete(self, if_unused: bool = False, if_empty: bool = False, nowait: bool = False) -> Any:
-        """Delete the queue; ``if_unused``: only without consumers, ``if_empty``: only without messages."""
+        """Delete the queue, with ``if_unused`` only without consumers, with ``if_empty`` only without messages.
+
+        Delayed messages count.
+        """
         forget(self, Queue)
         return self.channel.queue_delete(
             queue=self.name, if_unused=if_unused, if_empty=if_empty, nowait=nowait

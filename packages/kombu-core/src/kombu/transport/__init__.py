@@ -61,8 +61,10 @@ def _installed() -> EntryPoints:
     global _entry_points
     if _entry_points is None:
         from kombu._plugins import EntryPoints
+        from kombu.serialization import registry
 
         _entry_points = EntryPoints("kombu.transports")
+        registry.warn_of_ignored()  # here, since the metadata of distributions are read now anyway
     return _entry_points
 
 

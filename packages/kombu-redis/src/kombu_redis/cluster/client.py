@@ -104,13 +104,21 @@ class ClusterClient:
         packed = [command if isinstance(command, bytes) else pack(*command) for command in commands]
         slots = [slot_of_command(command) for command in packed]
         with self._alone():
-            replies: list[Any] = [None] * len(packed)
+            lost = errors.ConnectionLost(f"the connection to a node of {self.address} was lost meanwhile")
+            replies: list[Any] = [lost] * len(packed)
             by_client: dict[Client, list[int]] = {}
+            silent: dict[Client, Exception] = {}  # not to be waited for once for each of its slots
             for at, slot in enumerate(slots):
+                client = None
                 try:
+                    client = self._client_of(slot)
+                    if client in silent:
+                        raise silent[client]
                     by_client.setdefault(self._reach(slot), []).append(at)
                 except (*GONE, errors.ClusterDown) as exc:
                     replies[at] = exc
+                    if client is not None:
+                        silent[client] = exc
             sent = [client for client, ats in by_client.items() if self._spread(client, ats, packed, replies)]
             for client in sent:
                 self._gather(client, by_client[client], replies)
@@ -145,7 +153,7 @@ class ClusterClient:
     def _lost(self, exc: Exception, ats: list[int], replies: list[Any]) -> None:
         self.nodes.stale = True
         for at in ats:
-            if replies[at] is None:
+            if isinstance(replies[at], errors.ConnectionLost):
                 replies[at] = exc
 
     # -- one command to where it belongs
@@ -192,20 +200,23 @@ class ClusterClient:
 
     def _reach(self, slot: int | None) -> Client:
         """The client for a slot, connected. When that fails nothing was sent: perhaps another node serves it by now."""
-        client = self.nodes.any() if slot is None else self.nodes.of_slot(slot)
+        client = self._client_of(slot)
         if client.connected:
             return client
         try:
             client.connect()
         except (*GONE, errors.Unavailable):
             self.nodes.refresh()
-            other = self.nodes.any() if slot is None else self.nodes.of_slot(slot)
+            other = self._client_of(slot)
             if other is client:
                 self.nodes.stale = True
                 raise
             other.connect()
             return other
         return client
+
+    def _client_of(self, slot: int | None) -> Client:
+        return self.nodes.any() if slot is None else self.nodes.of_slot(slot)
 
     def _alone(self) -> Any:
         if self._pid != getpid():
@@ -234,11 +245,6 @@ class ClusterClient:
         with self._alone():
             for client in self.clients():
                 client.flush()
-
-    def reauthenticate(self) -> None:
-        """As for each node."""
-        for client in self.clients():
-            client.reauthenticate()
 
     def clients(self) -> list[Client]:
         """The connected clients."""
@@ -313,7 +319,8 @@ class Shard:
     def flush(self) -> None:
         client = self._known()
         if client is not None:
-            client.flush()
+            with self.cluster.lock:  # (or another thread's replies would be read, or lost, behind its back)
+                client.flush()
 
     def on_late_error(self, error: Exception) -> None:
         self.cluster._late(error)

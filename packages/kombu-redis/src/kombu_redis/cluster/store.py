@@ -43,7 +43,7 @@ class ClusterStore(ClusterMoves):
     #: Those shards that could not be claimed from, and since when there are any, by the monotonic clock.
     _down: frozenset[int] = frozenset()
     _down_since: float | None = None
-    #: What is claimed next is for consumers of several shards: one that cannot be reached does not matter.
+    #: There are consumers of several shards: while one of those cannot be reached they have what others bring.
     is_for_many = False
 
     # -- into the lists ------------------------------------------------------------------------------------
@@ -172,7 +172,10 @@ class ClusterStore(ClusterMoves):
         first: int,
         limit: int = MOST,
     ) -> Claimed:
-        """Take messages of several queues into the lease; a shard after the other when there is a limit for all."""
+        """Take messages of several queues into the lease; a shard after the other when there is a limit for all.
+
+        Then, and for consumers of a single shard, one that cannot be reached is an error at once.
+        """
         shards: dict[int, list[int]] = {}
         for at, source in enumerate(sources):
             shards.setdefault(shard_of(source.queue), []).append(at)

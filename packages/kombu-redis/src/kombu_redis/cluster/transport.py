@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kombu_redis.calls import MOST
 from kombu_redis.looping import Parts
 from kombu_redis.transport import Transport
 
@@ -20,7 +19,6 @@ from .sweep import ClusterSweep
 from .waiting import ClusterWaiter
 
 if TYPE_CHECKING:
-    from kombu.transport.virtual.ledger import Subscription
     from kombu_redis.address import Address
 
 __all__ = ("ClusterTransport",)
@@ -71,15 +69,9 @@ class ClusterTransport(Transport):
             self.waiter.withdraw()
         return found
 
-    def _claim(
-        self, wanting: list[tuple[Subscription, int]], limit: int = MOST, alone: bool = False
-    ) -> bool:
-        with self.lock:
-            self.store.is_for_many = len({shard_of(each.queue) for each in self._subscriptions}) > 1
-            try:
-                return super()._claim(wanting, limit, alone)
-            finally:
-                self.store.is_for_many = False
+    def _consumers_changed(self) -> None:
+        super()._consumers_changed()
+        self.store.is_for_many = len({shard_of(each.queue) for each in self._subscriptions}) > 1
 
     def inherited_fds(self, *objects: Any) -> list[int]:
         """The descriptors that a forked child must not use."""

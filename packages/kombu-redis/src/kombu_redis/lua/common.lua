@@ -9,7 +9,7 @@ local function now()
   return time[1] + time[2] / 1000000
 end
 
--- To begin with, by scripts that hold, settle or take messages: a server that has reached `maxmemory` lets a script go on
+-- To begin with, by scripts that hold, settle or take messages, or declare: a server that has reached `maxmemory` lets a script go on
 -- whose first write needs no memory (https://redis.io/docs/latest/commands/eval). The key must have no time to live.
 local function even_if_full(key)
   redis.call('PERSIST', key)

@@ -1,8 +1,8 @@
 -- Remove a queue with its messages, its bindings and everything that is kept about it.
 --
 -- KEYS: hash of queues, sorted set of temporary queues, hash of exchanges, deadlines of bindings, sorted set of queues
---   with messages that expire; of the queue: set of its bindings, consumers, its lists, other keys; for each binding, of
---   the exchange: set of bindings, of permanent bindings, of bindings kombu 5 has no rows for.
+--   with messages that expire; of the queue: set of its bindings, consumers, its lists, delayed messages, other keys; for
+--   each binding, of the exchange: set of bindings, of permanent bindings, of bindings kombu 5 has no rows for.
 -- ARGV: queue, "1" if only when it has no consumers, "1" if only when it is empty, "1" if only when its time is over, size
 --   of the set of its bindings, number of lists, of other keys; for each binding: exchange, "row" or "bound", the row.
 -- Returns: "used", "full", "kept" (its time is not over), "stale" (it has other bindings by now), all with nothing done; or
@@ -19,7 +19,7 @@ local lists, others = tonumber(ARGV[6]), tonumber(ARGV[7])
 if ARGV[2] == '1' and redis.call('ZCOUNT', KEYS[7], string.format('(%.6f', time), '+inf') > 0 then return 'used' end
 local size = 0
 for key = 8, 7 + lists do size = size + redis.call('LLEN', KEYS[key]) end
-if ARGV[3] == '1' and size > 0 then return 'full' end
+if ARGV[3] == '1' and (size > 0 or redis.call('EXISTS', KEYS[8 + lists]) == 1) then return 'full' end
 
 redis.call('HDEL', KEYS[1], queue)
 redis.call('ZREM', KEYS[2], queue)

@@ -1,18 +1,8 @@
--- What the scripts that change the topology share; put before each of them.
+-- What the scripts that change the topology share; put before each of them, behind common.lua.
 --
 -- An exchange's value in the hash of exchanges is "<version>.<rows>[f]|<JSON>". The version grows with each change made
 -- here, so a publisher that knows the value knows the bindings. `rows` is the size of the set of bindings after that
 -- change: kombu 5 changes the set without a version, and "f" stays once that has been noticed.
-
-local function now()
-  local time = redis.call('TIME')
-  return time[1] + time[2] / 1000000
-end
-
--- As in common.lua: declaring goes on when the server has reached `maxmemory`, so that those can start who empty it.
-local function even_if_full(key)
-  redis.call('PERSIST', key)
-end
 
 -- Note a change of an exchange whose set of bindings had `before` rows; (value before, value now), "" if undeclared.
 -- With a `spec` (JSON) an exchange that nobody declared here is entered.

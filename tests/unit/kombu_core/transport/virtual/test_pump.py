@@ -109,13 +109,13 @@ def test_fetching_ahead(backend: Backend, pump: Pump[int]) -> None:
 
 
 def test_sources_do_not_wait_for_each_other(pump: Pump[int], backend: Backend) -> None:
-    backend.wait = 5
+    backend.wait = 30
     pump.take("slow", 1)
     pump.take("other", 1)
     backend.messages.put(1)
     started = monotonic()
-    assert pump.wait(4)
-    assert monotonic() - started < 2
+    assert pump.wait(20)
+    assert monotonic() - started < 15
     backend.messages.put(2)
 
 
@@ -138,10 +138,9 @@ def test_errors_are_counted_until_one_fetch_is_good(backend: Backend, pump: Pump
 
 
 def test_a_mistake_in_what_is_called_is_not_the_end(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Given
-    monkeypatch.setattr("kombu.transport.virtual.crew.AFTER_A_MISTAKE", 0.01)
     mistakes = [RuntimeError("a mistake")]
 
     def pause(source: str, failures: int, error: Exception | None) -> float:
@@ -327,4 +326,4 @@ def test_closing_ends_the_wait_of_another_thread(backend: Backend) -> None:
         thread.join(0.01)
     pump.close(5)
     assert ended.wait(10)
-    thread.join()
+    thread.join(60)

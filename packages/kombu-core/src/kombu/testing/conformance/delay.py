@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from kombu.exceptions import PreconditionFailed
 from kombu.testing.claims import requires
 
 if TYPE_CHECKING:
@@ -96,3 +97,23 @@ class TestDelay:
         rig.connection.Producer(rig.channel).publish({"a": 1}, routing_key=queue, delay=DELAY)
         assert rig.get_now(queue) is None
         assert rig.get(queue).payload == {"a": 1}
+
+    def test_if_empty_spares_a_queue_with_delayed_messages(self, rig: Rig) -> None:
+        queue = rig.queue()
+        rig.send(queue, "later", delay=DELAY)
+        with rig.refuses(PreconditionFailed) as channel:
+            channel.queue_delete(queue=queue, if_empty=True)
+        assert rig.get(queue).payload == "later"
+        rig.channel.queue_delete(queue=queue, if_empty=True)
+        assert not rig.exists(queue)
+
+    def test_a_deleted_queue_takes_them_along(self, rig: Rig) -> None:
+        # Given
+        queue = rig.queue()
+        rig.send(queue, "later", delay=DELAY)
+        # When another takes its name
+        rig.channel.queue_delete(queue=queue)
+        rig.queue(queue)
+        rig.send(queue, "after it", delay=DELAY * 1.2)
+        # Then
+        assert rig.payloads(queue, 1) == ["after it"]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .routing import QueueSpec
+    from .tables import Destination
 
 __all__ = ("DeclareVerbs",)
 
@@ -57,13 +58,14 @@ class DeclareVerbs(AbstractChannel):
         self._check_open()
         with self.lock:
             if passive:
+                self._load_exchange(exchange)
                 self.state.exchange(exchange, (40, 10), "Exchange.declare")
                 return
             if type not in self.exchange_types:
                 known = ", ".join(sorted(self.exchange_types))
                 text = f"COMMAND_INVALID - invalid exchange type {type!r}: this transport has {known}"
                 raise PreconditionFailed(text, (40, 10), "Exchange.declare", 503)
-            self.state.declare_exchange(exchange, type, durable, auto_delete, arguments)
+            self._declare_exchange(exchange, type, durable, auto_delete, arguments)
 
     @channel_verb
     def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:
@@ -71,16 +73,9 @@ class DeclareVerbs(AbstractChannel):
         self._check_open()
         self._refuse_default(exchange, (40, 20), "Exchange.delete")
         with self.lock:
-            spec = self.state.exchanges.get(exchange)
-            if spec is None:
-                return
-            if if_unused and spec.table:
+            if not self._delete_exchange(exchange, if_unused):
                 text = f"PRECONDITION_FAILED - exchange {exchange!r} in vhost {self.state.vhost!r} in use"
                 raise PreconditionFailed(text, (40, 20), "Exchange.delete")
-            for (kind, name), key, _ in list(spec.table.rows()):
-                if kind == "queue":
-                    self._queue_unbind(exchange, key, self._pattern(exchange, key), name)
-            self.state.delete_exchange(exchange)
 
     @channel_verb
     def exchange_bind(
@@ -96,9 +91,10 @@ class DeclareVerbs(AbstractChannel):
         for name in (destination, source):
             self._refuse_default(name, (40, 30), "Exchange.bind")
         with self.lock:
+            self._load_exchange(source, destination)
             self.state.exchange(source, (40, 30), "Exchange.bind")
             self.state.exchange(destination, (40, 30), "Exchange.bind")
-            self.state.bind(("exchange", destination), source, routing_key, arguments)
+            self._bind(("exchange", destination), source, routing_key, arguments)
 
     @channel_verb
     def exchange_unbind(
@@ -111,7 +107,8 @@ class DeclareVerbs(AbstractChannel):
     ) -> None:
         """Take such a binding away."""
         with self.lock:
-            self.state.unbind(("exchange", destination), source, routing_key, arguments)
+            self._load_exchange(source)
+            self._unbind(("exchange", destination), source, routing_key, arguments)
 
     def _refuse_default(self, exchange: str, method_sig: tuple[int, int], method: str) -> None:
         """The default exchange cannot be bound or deleted: every queue is bound to it by its name."""
@@ -212,10 +209,11 @@ class DeclareVerbs(AbstractChannel):
         exchange, routing_key = exchange or "", routing_key or ""
         self._refuse_default(exchange, (50, 20), "Queue.bind")
         with self.lock:
+            if exchange not in self.state.exchanges:
+                self._load_exchange(exchange)
             self.state.exchange(exchange, (50, 20), "Queue.bind")
             self._check_queue(queue, (50, 20), "Queue.bind")
-            self.state.bind(("queue", queue), exchange, routing_key, arguments)
-            self._queue_bind(exchange, routing_key, self._pattern(exchange, routing_key), queue)
+            self._bind(("queue", queue), exchange, routing_key, arguments)
 
     @channel_verb
     def queue_unbind(
@@ -231,9 +229,9 @@ class DeclareVerbs(AbstractChannel):
         exchange, routing_key = exchange or "", routing_key or ""
         self._refuse_default(exchange, (50, 50), "Queue.unbind")
         with self.lock:
-            pattern = self._pattern(exchange, routing_key)
-            if self.state.unbind(("queue", queue), exchange, routing_key, arguments):
-                self._queue_unbind(exchange, routing_key, pattern, queue)
+            if exchange not in self.state.exchanges:
+                self._load_exchange(exchange)
+            self._unbind(("queue", queue), exchange, routing_key, arguments)
 
     @channel_verb
     def queue_purge(self, queue: str, **kwargs: Any) -> int:
@@ -248,7 +246,7 @@ class DeclareVerbs(AbstractChannel):
     def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any) -> int:
         """Remove the queue, its messages and bindings; how many messages it had. Its consumers are cancelled.
 
-        406 when ``if_unused`` and it has consumers, or ``if_empty`` and it has messages.
+        406 when ``if_unused`` and it has consumers, or ``if_empty`` and it has messages, ready or delayed.
         """
         self._check_open()
         self._settle_due()
@@ -261,7 +259,7 @@ class DeclareVerbs(AbstractChannel):
             size = self._size(queue)
             for wanted, met, text in (
                 (if_unused, spec is None or not spec.consumers, "in use"),
-                (if_empty, not size, "not empty"),
+                (if_empty, not size and not self._size_delayed(queue), "not empty"),
             ):
                 if wanted and not met:
                     text = f"PRECONDITION_FAILED - queue {queue!r} in vhost {self.state.vhost!r} {text}"
@@ -279,6 +277,44 @@ class DeclareVerbs(AbstractChannel):
             for subscription in spec.consumers if spec is not None else ():
                 subscription.cancelled = True
                 subscription.channel.connection.wake()
+
+    # -- where exchanges and bindings are: here, unless a transport's broker has them for all processes --------
+
+    def _load_exchange(self, *names: str) -> None:
+        """Learn what other connections have made of these exchanges."""
+
+    def _declare_exchange(
+        self,
+        exchange: str,
+        type: str,
+        durable: bool,
+        auto_delete: bool,
+        arguments: Mapping[str, Any] | None,
+    ) -> None:
+        self.state.declare_exchange(exchange, type, durable, auto_delete, arguments)
+
+    def _delete_exchange(self, exchange: str, if_unused: bool) -> bool:
+        """False when it is not to be, as something is bound to it."""
+        spec = self.state.exchanges.get(exchange)
+        if spec is None:
+            return True
+        if if_unused and spec.table:
+            return False
+        for (kind, name), key, _ in list(spec.table.rows()):
+            if kind == "queue":
+                self._queue_unbind(exchange, key, self._pattern(exchange, key), name)
+        self.state.delete_exchange(exchange)
+        return True
+
+    def _bind(self, to: Destination, exchange: str, key: str, arguments: Mapping[str, Any] | None) -> None:
+        self.state.bind(to, exchange, key, arguments)
+        if to[0] == "queue":
+            self._queue_bind(exchange, key, self._pattern(exchange, key), to[1])
+
+    def _unbind(self, to: Destination, exchange: str, key: str, arguments: Mapping[str, Any] | None) -> None:
+        pattern = self._pattern(exchange, key)
+        if self.state.unbind(to, exchange, key, arguments) and to[0] == "queue":
+            self._queue_unbind(exchange, key, pattern, to[1])
 
     # -- what is bound -------------------------------------------------------------------------------------
 

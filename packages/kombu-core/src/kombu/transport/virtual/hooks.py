@@ -117,6 +117,10 @@ class AbstractChannel(StdChannel, ABC):
         """Bytes of the bodies that are ready, for ``x-max-length-bytes``."""
         raise UnsupportedCapability(f"{type(self.connection).__name__} cannot limit a queue by bytes")
 
+    def _size_delayed(self, queue: str) -> int:
+        """The number of messages that ``_put_delayed`` keeps still."""
+        return 0
+
     def _purge(self, queue: str) -> int:
         """Remove the messages that are ready; how many there were."""
         count = 0
