@@ -56,6 +56,9 @@ def test_more_queues_cost_no_more(redis_victim: RedisServer) -> None:
     # When
     few, waiting_for_few = cost(redis_victim.url, client, 2)
     many, waiting_for_many = cost(redis_victim.url, client, 60)
+    most, waiting_for_most = cost(redis_victim.url, client, 300)
     # Then
     assert many <= few + 2, (few, many)
+    assert most <= few + 7, (few, most)  # (five to be told of it in another way)
+    assert waiting_for_most <= waiting_for_few + 30, (waiting_for_few, waiting_for_most)
     assert waiting_for_many <= waiting_for_few + 10, (waiting_for_few, waiting_for_many)

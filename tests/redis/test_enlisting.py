@@ -149,6 +149,18 @@ def test_few_and_many_queues(fleet: Fleet, producer: Any, redis_client: Any) -> 
     assert one_by_one(producer, few, NAMES[:1] * 10) < SOON
 
 
+def test_a_limited_user(redis_with_acl: RedisServer, make_fleet: Callable[..., Fleet]) -> None:
+    # Given
+    url = f"redis://limited:battery@127.0.0.1:{redis_with_acl.port}/0"
+    client = redis_with_acl.client()
+    consumer = make_fleet(url, lease=30, global_keyprefix="p:").start().consume(*NAMES)
+    until(lambda: client.llen(f"p:_kombu.enlisted.{NAMES[-1]}") and client.keys("p:_kombu.idle.*"), 30, "it is entered")
+    # When, then
+    with Connection(url, transport_options={"global_keyprefix": "p:"}) as connection:
+        assert one_by_one(connection.Producer(), consumer, NAMES[:15]) < SOON
+    assert client.acl_log() == []
+
+
 def test_a_server_that_lost_everything(redis_victim: RedisServer, make_fleet: Callable[..., Fleet]) -> None:
     # Given
     client = redis_victim.client()
