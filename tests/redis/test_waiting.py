@@ -51,21 +51,21 @@ def test_one_message_wakes_one_of_many(redis_victim: RedisServer, make_fleet: An
     crowd.wait_for("consuming", 200, 60)
     client = redis_victim.client()
     sleep(2)
-    # When: nothing happens, and then as long 20 messages come, one by one
+    # When: nothing happens, and then as long messages come, one by one
     start = commands(client)
     sleep(3)
     middle = commands(client)
     with Connection(redis_victim.url) as connection, connection.Producer() as producer:
-        for number in range(20):
+        for number in range(60):
             producer.publish(number, routing_key="q")
             crowd.wait_for("acked", number + 1)
     sleep(max(0.0, middle[0] + 3 - monotonic()))
     end = commands(client)
-    # Then: more than in that time anyhow
+    # Then: besides what happens in that time anyhow (of which a machine that stands still takes 15 a second away)
     anyhow = (middle[1] - start[1]) / (middle[0] - start[0]) * (end[0] - middle[0])
-    extra = (end[1] - middle[1] - anyhow) / 20
-    assert sorted(crowd.all("got")) == list(range(20))
-    assert extra < 15, (start, middle, end)
+    extra = (end[1] - middle[1] - anyhow) / 60
+    assert sorted(crowd.all("got")) == list(range(60))
+    assert extra < 30, (start, middle, end)
 
 
 def latencies(member: Process, events: list[dict[str, Any]]) -> list[float]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,14 @@ def drain(connection: Connection) -> None:
         pass
 
 
+def until_it_waits(channel: Any, future: Future[Any]) -> None:
+    """Until the thread waits for an answer; what it raised instead is raised here."""
+    while not channel.connection.waiting:
+        if future.done():
+            future.result()
+        Event().wait(0.001)
+
+
 def test_a_channel_used_by_two_threads(proxy: Proxy) -> None:
     # Given: a thread that waits on a channel for an answer
     with Connection(proxy.url) as connection, ThreadPoolExecutor(1) as pool:
@@ -30,8 +39,7 @@ def test_a_channel_used_by_two_threads(proxy: Proxy) -> None:
         channel.queue_declare("threads", exclusive=True)
         proxy.fail("pause")
         waiting = pool.submit(channel.queue_declare, "threads", passive=True)
-        while not channel.connection.waiting:
-            Event().wait(0.001)
+        until_it_waits(channel, waiting)
         # When, Then
         with pytest.raises(ChannelInUse, match="another thread"):
             channel.basic_publish(channel.prepare_message(b"x"), routing_key="threads")
@@ -41,7 +49,7 @@ def test_a_channel_used_by_two_threads(proxy: Proxy) -> None:
             connection.drain_events(timeout=1)
         proxy.heal()
         # and nothing is broken
-        assert waiting.result(5).queue == "threads"
+        assert waiting.result(30).queue == "threads"
         channel.basic_publish(channel.prepare_message(b"x"), routing_key="threads")
         assert channel.basic_get("threads", no_ack=True).body == b"x"
 
@@ -54,11 +62,10 @@ def test_the_prefetch_count_may_be_set_while_another_thread_waits(proxy: Proxy) 
         # Given: a thread that waits for an answer, Then another for messages
         proxy.fail("pause")
         waiting = pool.submit(channel.queue_declare, queue, passive=True)
-        while not channel.connection.waiting:
-            Event().wait(0.001)
+        until_it_waits(channel, waiting)
         channel.basic_qos(0, 5, False)
         proxy.heal()
-        assert waiting.result(5).queue == queue
+        assert waiting.result(30).queue == queue
         draining = pool.submit(drain, connection)
         while channel.connection.may_read():
             assert not draining.done()
@@ -70,7 +77,7 @@ def test_the_prefetch_count_may_be_set_while_another_thread_waits(proxy: Proxy) 
         channel.basic_consume(queue, nowait=True, callback=got.append)
         for _ in range(4):
             channel.basic_publish(channel.prepare_message(b"x"), routing_key=queue)
-        draining.result(15)
+        draining.result(60)
         channel.basic_qos(0, 3, False)
         assert len(got) == 2
 
@@ -116,7 +123,7 @@ def test_acknowledging_from_another_thread(amqp_url: str) -> None:
         while len(acks) < 200:
             connection.drain_events(timeout=5)
         for ack in acks:
-            ack.result(5)
+            ack.result(30)
         # Then
         channel.close()
         with connection.channel() as other:
