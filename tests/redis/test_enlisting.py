@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kombu import Connection, Queue
+from kombu.asynchronous import Hub
 from kombu_redis.enlisting import FEW
 from tests.redis.wire import until
 
@@ -183,6 +184,9 @@ def test_draining_on_after_the_connection_was_lost(redis_victim: RedisServer) ->
                 connection.drain_events(timeout=0.1)
             # When
             client.client_kill_filter(_type="pubsub")
+            for name in NAMES[:15]:  # (somebody else gets what it is not told of)
+                producer.publish(name, routing_key=name)
+                client.delete(name)
             with pytest.raises(connection.connection_errors):
                 connection.drain_events(timeout=5)
             # Then: the same connection is used on, and told
@@ -198,6 +202,44 @@ def test_draining_on_after_the_connection_was_lost(redis_victim: RedisServer) ->
         assert entries(client, NAMES[-1]) == 1
     # And: when it is closed nothing is left of it
     assert client.keys("_kombu.enlisted.*") == client.keys("_kombu.idle.*") == []
+
+
+def test_in_an_event_loop(redis_url: str, producer: Any, redis_client: Any) -> None:
+    # Given
+    got: list[float] = []
+    hub = Hub()
+    with Connection(redis_url) as connection:
+
+        def take(message: Any) -> None:
+            got.append(monotonic())
+            message.ack()
+
+        with connection.Consumer(map(Queue, NAMES), on_message=take):
+            connection.register_with_event_loop(hub)
+            loop = hub.create_loop()
+            until(lambda: next(loop) or asleep(redis_client), 10, "it sleeps")
+
+            def took(publish: Callable[[str], object], name: str) -> float:
+                known, began = len(got), monotonic()
+                publish(name)
+                while len(got) == known:
+                    next(loop)
+                return got[-1] - began
+
+            # When, then: it is told
+            each = [took(lambda name: producer.publish("x", routing_key=name), name) for name in NAMES[:15]]
+            assert median(each) < SOON
+            # And: it looks for what nobody tells of
+            envelope = redis_message(producer, redis_client)
+            assert took(lambda name: redis_client.lpush(name, envelope), NAMES[0]) < 5
+            connection.transport.unregister_from_event_loop(connection, hub)
+    hub.close()
+
+
+def redis_message(producer: Any, client: Any) -> bytes:
+    """A message as it lies in a queue."""
+    producer.publish("x", routing_key="elsewhere", declare=[Queue("elsewhere")])
+    return bytes(client.rpop("elsewhere"))
 
 
 def test_queues_that_come_and_go(redis_url: str, producer: Any, redis_client: Any) -> None:
@@ -219,7 +261,8 @@ def test_queues_that_come_and_go(redis_url: str, producer: Any, redis_client: An
             take(name)
         with pytest.raises(TimeoutError):
             connection.drain_events(timeout=0.02)
-        assert asleep(redis_client) == entries(redis_client, NAMES[-1]) == 1
+        assert asleep(redis_client) == 1
+        assert {name: entries(redis_client, name) for name in NAMES} == dict.fromkeys(NAMES, 1)
         # When: it stops consuming from most of them
         for name in NAMES[3:]:
             consumer.cancel_by_queue(name)

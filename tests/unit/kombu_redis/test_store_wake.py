@@ -98,6 +98,17 @@ def test_the_first_that_sleeps_is_told(shop, crowd, push):
     assert 0 < crowd.client.pttl(shop.keys.wake("work")) <= 60000
 
 
+def test_when_all_are_at_work_there_is_a_token(shop, crowd):
+    # Given, when
+    crowd.enter("works", asleep=False)
+    crowd.enter("works too", asleep=False)
+    shop.push(1)
+
+    # Then
+    assert crowd.told() == ["works", "works too"]
+    assert (crowd.entered(), crowd.token()) == ([], 1)
+
+
 def test_who_was_told_does_not_sleep_any_more(shop, crowd, redis_client):
     # Given one connection that is entered with two queues
     crowd.enter("only")
