@@ -67,6 +67,7 @@ class Roll:
             # (in another order messages are claimed one by one, and the other queues would be told of each time)
             self.is_used = transport.enlists and transport.takes_turns and len(queues) > FEW
         if not self.is_used:
+            self.expects = False
             return
         transport.broadcasts.hear(self._name, self._hear)
         session = transport.server.connects, transport.broadcasts.sessions
