@@ -119,7 +119,7 @@ def redis_with_password(make_redis: Callable[..., RedisServer]) -> RedisServer:
 @pytest.fixture
 def redis_with_acl(make_redis: Callable[..., RedisServer]) -> RedisServer:
     """With the user ``limited`` (password ``battery``), who may touch keys and channels that start with ``p:``."""
-    may = "~p:* resetchannels &p:* +@all -@admin -@dangerous +info +client|setname"
+    may = "~p:* resetchannels &p:* +@all -@admin -@dangerous +info +acl|whoami +@connection"
     return make_redis(settings={"user": [f"limited on >battery {may}"]})
 
 

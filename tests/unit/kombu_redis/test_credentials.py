@@ -57,7 +57,7 @@ def test_rotation_on_a_long_connection(redis_with_acl: RedisServer) -> None:
         client.reauthenticate()
         assert client.call("CLIENT", "ID") == number
         # When: there is a new one
-        look.execute_command("ACL SETUSER other on >token-2 ~p:* &p:* +@all")
+        look.execute_command("ACL SETUSER other on >token-2 ~p:* resetchannels &p:* +@all")
         tokens.current = ("other", "token-2")
         client.reauthenticate()
         # Then: the same connection is logged in with it
@@ -84,7 +84,7 @@ def test_a_new_token_that_is_refused(redis_with_acl: RedisServer, caplog: pytest
         assert "swordfish" not in caplog.text
         # The old login holds, and is renewed when the server knows the new one
         assert client.call("ACL", "WHOAMI") == b"limited"
-        redis_with_acl.client().execute_command("ACL SETUSER other on >sesame ~p:* &p:* +@all")
+        redis_with_acl.client().execute_command("ACL SETUSER other on >sesame ~p:* resetchannels &p:* +@all")
         tokens.current = ("other", "sesame")
         client.reauthenticate()
         assert client.call("ACL", "WHOAMI") == b"other"

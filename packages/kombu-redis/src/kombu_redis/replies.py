@@ -20,7 +20,7 @@ __all__ = ("Leased", "Parser", "Run", "Unreadable")
 BODY = b'{"body": "'
 
 #: Bytes from which it pays to have the JSON parser not look at the body: a quarter of the time for 64 KB.
-LONG = 4096
+LONG = 2048
 
 #: What parsing JSON, or reading one of kombu's types in it, may raise.
 ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
