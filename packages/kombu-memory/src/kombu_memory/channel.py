@@ -161,8 +161,9 @@ class Channel(virtual.Channel):
             self._enqueue(queue.name, message)
         except MessageNacked as exc:
             logger.warning("Delayed message for queue %r is dropped: %s", queue.name, exc)
-        with self.lock:
-            queue.delayed -= 1
+        finally:
+            with self.lock:
+                queue.delayed -= 1
 
     def _take_expired(self, queue: MemoryQueue, now: float) -> Iterator[tuple[str, dict[str, Any], str]]:
         queue.planned = None
