@@ -64,7 +64,6 @@ def test_nothing_is_lost_by_broken_connections(
     assert late_memory <= early_memory + 30_000_000
 
 
-@pytest.mark.timeout(180)
 def test_connections_that_die_in_silence_are_replaced(redis_proxy: Proxy, redis_proxy_url: str) -> None:
     with running(redis_proxy_url, redis_proxy_url, **OPTIONS) as load:
         for _ in range(2):

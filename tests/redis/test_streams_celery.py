@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 NAME = "w@streams"
 
 
-@pytest.mark.timeout(180)
 def test_control_and_events(make_redis: Callable[..., RedisServer]) -> None:
     if not os.environ.get("CI"):
         pytest.importorskip("celery")

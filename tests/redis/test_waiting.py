@@ -6,8 +6,6 @@ from statistics import median
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from kombu import Connection, Exchange
 from tests.support.idle import IDLE, least_shares
 
@@ -43,7 +41,6 @@ def commands(client: Any) -> tuple[float, int]:
     return monotonic(), sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in names)
 
 
-@pytest.mark.timeout(180)
 def test_one_message_wakes_one_of_many(redis_victim: RedisServer, make_fleet: Any) -> None:
     # Given: 200 consumers, each a connection of its own
     fleet = make_fleet(redis_victim.url, lease=30)

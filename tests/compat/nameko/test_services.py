@@ -13,9 +13,6 @@ from tests.support.fleet import Process
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: (the first one may have to make the environment)
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(scope="module")
 def client(client_of: Callable[[str], Process], amqp_url: str) -> Process:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from tests.support.rabbit import RabbitMQ
 
-#: (the first one may have to make the environment)
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 def behind_tls(

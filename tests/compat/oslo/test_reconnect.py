@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from tests.support.proxy import Proxy
     from tests.support.rabbit import RabbitMQ
 
-#: (the first one may have to make the environment)
-pytestmark = pytest.mark.timeout(300)
-
 #: Seconds in which all must have found the broker again.
 LONG = 90
 

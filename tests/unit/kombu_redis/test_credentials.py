@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from kombu_redis import errors
+from kombu_redis.client import Client
 from kombu_redis.credentials import Credentials
 from tests.support.redis_server import RedisServer
 from tests.unit.kombu_redis.support_client import client_to
@@ -89,6 +90,38 @@ def test_a_new_token_that_is_refused(redis_with_acl: RedisServer, caplog: pytest
         client.reauthenticate()
         assert client.call("ACL", "WHOAMI") == b"other"
         assert client.connects == 1
+
+
+def test_new_connections_while_a_new_token_is_refused(
+    redis_with_acl: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given: sockets of one connection, one of which was used before the provider knew a token that the server does not
+    tokens, look = Tokens(), redis_with_acl.client()
+    with client_to(redis_with_acl.url, credential_provider=tokens) as client:
+        other = Client(client.address, client._options)
+        number = client.call("CLIENT", "ID")
+        tokens.current = ("other", "sesame")
+        # When: one is lost, and another is wanted, Then: the old login holds for them
+        look.client_kill_filter(_id=number, skipme=False)
+        with pytest.raises(errors.ConnectionLost):
+            client.call("PING")
+        assert client.call("ACL", "WHOAMI") == other.call("ACL", "WHOAMI") == b"limited"
+        assert "does not accept new credentials" in caplog.text and "sesame" not in caplog.text
+        # And: until the server knows the new one
+        look.execute_command("ACL SETUSER other on >sesame ~p:* resetchannels &p:* +@all")
+        client.reauthenticate()
+        other.reauthenticate()
+        look.execute_command("ACL DELUSER limited")
+        assert client.call("ACL", "WHOAMI") == other.call("ACL", "WHOAMI") == b"other"
+        # And: when the server knows neither, it says so
+        tokens.current = ("third", "swordfish")
+        look.execute_command("ACL DELUSER other")
+        with pytest.raises((errors.AuthenticationError, errors.ConnectionLost)):
+            for _ in range(3):
+                other.call("PING")
+        with pytest.raises(errors.AuthenticationError):
+            other.connect()
+        other.close()
 
 
 def test_a_provider_that_fails(redis_with_acl: RedisServer, caplog: pytest.LogCaptureFixture) -> None:

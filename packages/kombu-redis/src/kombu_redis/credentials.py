@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from logging import getLogger
+from typing import TYPE_CHECKING, Any
 
-from redis import CredentialProvider
+from redis import CredentialProvider, exceptions
 
 from kombu.utils.imports import symbol_by_name
 
-__all__ = ("Credentials", "Fixed")
+__all__ = ("Accepted", "Credentials", "Fixed", "log_in")
+
+logger = getLogger("kombu.transport.redis")
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Accepted:
+    """What a server accepted last, of all sessions of a connection."""
+
+    def __init__(self) -> None:
+        self.login: tuple[str, ...] = ()
 
 
 class Credentials(CredentialProvider):
@@ -59,3 +72,32 @@ class Fixed(CredentialProvider):
     def get_credentials(self) -> Any:
         """As given."""
         return self._login
+
+
+def log_in(make: Callable[[CredentialProvider], Any], credentials: Credentials, accepted: Accepted) -> tuple[Any, Any]:
+    """A connection of the driver that is logged in, and how.
+
+    While a server does not accept what the provider gives (yet), what was accepted last serves new connections too.
+
+    Raises:
+        redis.AuthenticationError: neither is accepted.
+    """
+    try:
+        wire, login = _connected(make(credentials)), credentials.last
+    except exceptions.AuthenticationError as exc:
+        login = accepted.login
+        if login in ((), credentials.last):
+            raise
+        wire = _connected(make(Fixed(login)))
+        logger.warning("%r does not accept new credentials (yet): %s", wire, exc)
+    accepted.login = login
+    return wire, login
+
+
+def _connected(wire: Any) -> Any:
+    try:
+        wire.connect()
+    except BaseException:
+        wire.disconnect()
+        raise
+    return wire

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.utils.deadline import grace_scope
 from kombu.utils.scheduling import CYCLE_ALIASES, cycle_by_name
+from kombu_redis.credentials import Accepted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -91,6 +92,9 @@ class Options:
     fanout_age: float = 3600
     max_deliveries: int | None = None
     wait_replicas: int = 0
+
+    #: Not given, but shared by who is given these.
+    accepted: Accepted = field(default_factory=Accepted, init=False, repr=False, compare=False)
 
     @classmethod
     def parse(cls, given: Mapping[str, Any] | None = None, *, client: Any = None) -> Options:
@@ -272,7 +276,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "Mapping[str, Any] | None": _optional(_mapping),
     "Any": _anything,
 }
-_READERS = {field.name: _READERS[str(field.type)] for field in fields(Options)}
+_READERS = {field.name: _READERS[str(field.type)] for field in fields(Options) if field.init}
 _READERS.update(
     sep=_word,
     unacked_key=_word,

@@ -7,6 +7,7 @@ name is the system's affair and has no time limit but the resolver's own (``opti
 
 from __future__ import annotations
 
+from functools import partial
 from logging import getLogger
 from math import inf
 from os import getpid
@@ -19,7 +20,7 @@ from redis import exceptions as driver
 
 from kombu.utils.deadline import current, deadline_scope, remaining
 from kombu_redis import errors
-from kombu_redis.credentials import Credentials, Fixed
+from kombu_redis.credentials import Credentials, Fixed, log_in
 from kombu_redis.resp import pack
 from kombu_redis.wire import kept, wait_readable
 
@@ -116,16 +117,20 @@ class Session:
     def _connect(self) -> None:
         options = self._options
         outer = current()
-        wire = None
+        wire = login = None
         try:
             with deadline_scope(options.socket_connect_timeout):
                 left = remaining()
                 kind, arguments = self.arguments
                 limits: dict[str, Any] = {"socket_connect_timeout": left, "socket_timeout": left}
-                if self._credentials is not None:
-                    limits["credential_provider"] = self._credentials
-                wire = kept(kind)(**{**arguments, **limits})  # type: ignore[arg-type]
-                wire.connect()
+                make: Any = partial(kept(kind), **{**arguments, **limits})  # type: ignore[arg-type, misc]
+                if self._credentials is None:
+                    wire = make()
+                    wire.connect()
+                else:
+                    wire, login = log_in(
+                        lambda provider: make(credential_provider=provider), self._credentials, options.accepted
+                    )
                 self._greet(wire)
         except BaseException as exc:
             if wire is not None:
@@ -139,7 +144,7 @@ class Session:
             wire.disconnect()
             raise errors.ConnectionLost(f"the connection to {self.address} was closed")
         if self._credentials is not None:
-            self._logged_in(self._credentials.last)
+            self._logged_in(login)
         wire.sock.timeout = options.socket_timeout
         self._wire = wire
         self.connects += 1
@@ -210,6 +215,7 @@ class Session:
             (reply,) = self._exchange(self._take_outgoing() + pack("AUTH", *login), 1)
             if isinstance(reply, Exception):
                 raise reply
+            self._options.accepted.login = login
             self._logged_in(login)
         finally:
             lock.release()
