@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ("Claim", "Claimed", "Claims", "Source", "header_of", "pack_claim")
 
+#: Queues of the claims that are kept packed, together: each takes some 300 bytes.
+MOST_PACKED = 4096
+
 _NUMBERS = [bulk(number) for number in range(MOST + 1)]
 
 
@@ -74,6 +77,8 @@ class Claims(Calls):
 
     #: By (sources, prefix).
     _claims: dict[Any, Claim]
+    #: How many queues those are of, together.
+    _packed = 0
 
     def claim(
         self,
@@ -108,8 +113,10 @@ class Claims(Calls):
         known = self._claims.get((sources, prefix))
         if known is not None:
             return known
-        if len(self._claims) >= 64:
+        if self._packed + len(sources) > MOST_PACKED:
             self._claims.clear()
+            self._packed = 0
+        self._packed += len(sources)
         keys = self._keys
         levels = [keys.levels(source.queue, source.max_priority) for source in sources]
         tags = padded(prefix)

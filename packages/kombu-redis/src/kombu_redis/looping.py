@@ -39,6 +39,8 @@ class Looping(virtual.Transport):
     waiter: Waiter
     #: The last look found nothing, and nothing has changed since: no need to look again before being woken.
     idle = False
+    #: A consumer may have something that was claimed, or has lost its queue.
+    at_hand = False
 
     _loop: Any = None
     #: The thread of the loop.
@@ -51,6 +53,7 @@ class Looping(virtual.Transport):
     def wake(self) -> None:
         """Something changed, such as room for a delivery: end the sleep, from any thread."""
         self.idle = False
+        self.at_hand = True
         if self.sleeping and get_ident() != self._ticking:
             self.waiter.wake()
 

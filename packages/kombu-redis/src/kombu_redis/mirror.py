@@ -310,8 +310,7 @@ class Mirror:
         self._forget_mine(("queue", name))
         spec = self.state.delete_queue(name)
         for subscription in spec.consumers if spec is not None else ():
-            subscription.cancelled = True
-            subscription.channel.connection.wake()
+            subscription.cancel()
 
     # -- for the directory ---------------------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ class Recovery(Lifetimes):
                     self._consuming[name] = consuming[name]
                 continue
             for subscription in consumers:
-                subscription.cancelled = True
+                subscription.cancel()
         self.keep_consumers()
 
     def _declare_again(self, kind: str, arguments: tuple[Any, ...]) -> None:

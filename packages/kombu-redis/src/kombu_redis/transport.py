@@ -229,14 +229,19 @@ class Transport(Holding):
     def _seek(self) -> bool:
         """Give the turn to the next consumer that something is at hand for; whether there is one."""
         broadcasts, known = self.broadcasts.waiting, self._subscriptions
+        if not (self.at_hand or (broadcasts and any(broadcasts.values()))):
+            return False
+        self.at_hand = False  # before it is looked at: another thread may bring something
         found = [
             at
             for at, each in enumerate(known)
             if each.fetched or each.cancelled or (broadcasts and broadcasts.get(each.queue))
         ]
-        if found:
-            self._turn = next((at for at in found if at >= self._turn), found[0])
-        return bool(found)
+        if not found:
+            return False
+        self.at_hand = True
+        self._turn = next((at for at in found if at >= self._turn), found[0])
+        return True
 
     def _put_in_order(self, cycle: Any) -> None:
         known = self._subscriptions
@@ -326,6 +331,8 @@ class Transport(Holding):
                 for taker, _ in takers:
                     if taker not in self._subscriptions:  # cancelled meanwhile by another thread
                         taker.channel._unfetch(taker)
+        if any_:
+            self.at_hand = True
         return any_
 
     def take_from(self, wants: dict[str, int], limit: int = MOST, no_ack: bool = False) -> Found:

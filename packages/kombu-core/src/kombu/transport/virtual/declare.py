@@ -275,8 +275,7 @@ class DeclareVerbs(AbstractChannel):
             spec = self.state.delete_queue(queue)
             self._delete(queue)
             for subscription in spec.consumers if spec is not None else ():
-                subscription.cancelled = True
-                subscription.channel.connection.wake()
+                subscription.cancel()
 
     # -- where exchanges and bindings are: here, unless a transport's broker has them for all processes --------
 

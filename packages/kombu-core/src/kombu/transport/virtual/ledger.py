@@ -56,6 +56,11 @@ class Subscription:
         #: The broker cancelled it (its queue was deleted).
         self.cancelled = False
 
+    def cancel(self) -> None:
+        """Its queue is gone: whoever drains its connection tells the program so."""
+        self.cancelled = True
+        self.channel.connection.wake()
+
 
 #: One message handed to the application: its queue, its envelope, and its consumer (None for ``basic_get``).
 Delivery = tuple[str, Any, "Subscription | None"]
