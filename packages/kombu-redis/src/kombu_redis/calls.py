@@ -6,7 +6,7 @@ from collections import deque
 from functools import cache
 from importlib.resources import files
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from kombu.log import get_logger
 from kombu.utils.deadline import remaining
@@ -61,6 +61,9 @@ def _log_late_ack(late: int, asked: int) -> None:
 
 class Calls:
     """What the parts of :class:`.store.Store` share."""
+
+    #: The script that says how those are woken who wait; behind common.lua in all that wake.
+    waking: ClassVar[str] = "tokens"
 
     def __init__(self, client: Client, keys: Keys, options: Options) -> None:
         self._client = client
@@ -132,10 +135,9 @@ class Calls:
         if self._acks:
             self._client.buffer(*self._pack_acks())
 
-    @staticmethod
-    def _script(name: str, *before: str) -> Script:
+    def _script(self, name: str, *before: str) -> Script:
         """A script, for this kind of server."""
-        return script(name, *before, "tokens") if "common" in before else script(name, *before)
+        return script(name, *before, self.waking) if "common" in before else script(name, *before)
 
     def ack(self, tag: str, now: bool = False) -> None:
         """The message is done with. With ``now`` that leaves at once, else with the next request or :meth:`flush`."""

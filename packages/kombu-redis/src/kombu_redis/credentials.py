@@ -9,12 +9,12 @@ from redis import CredentialProvider, exceptions
 
 from kombu.utils.imports import symbol_by_name
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ("Accepted", "Credentials", "Fixed", "log_in")
 
 logger = getLogger("kombu.transport.redis")
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Accepted:

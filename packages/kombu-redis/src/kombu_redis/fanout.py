@@ -183,11 +183,12 @@ class Broadcasts:
         if self._overlap.keeps(reply):
             return
         channel, payload = reply[-2:]
-        queues = self._listening_to(reply[1].decode(), channel.decode(), by_name=reply[0] == b"message")
-        if channel.decode() in self._private:
-            self._private[channel.decode()](payload)
+        name = channel.decode()
+        if name in self._private:
+            self._private[name](payload)
             return
-        if channel.decode() in self._bells:
+        queues = self._listening_to(reply[1].decode(), name, by_name=reply[0] == b"message")
+        if name in self._bells:
             self._transport.pulls.ring(queues)
             return
         if self.repeats(channel, payload):

@@ -89,7 +89,7 @@ class Store(Claims, Moves, Calls):
     ) -> Outlet:
         """A route to push to; worth keeping."""
         push = self._script("push", "common", "checks", "broadcast")
-        plain = self._script("push_plain", "checks", "tokens")
+        plain = self._script("push_plain", "checks", self.waking)
         return Outlet((push, plain), self._keys, targets, checks, channel, shared, self._score, streams)
 
     def push(

@@ -9,7 +9,6 @@ import redis
 
 from kombu.log import get_logger
 from kombu.transport import virtual
-from kombu.transport.virtual.policy import PLAIN
 from kombu.utils import json
 from kombu.utils.deadline import grace_scope
 from kombu.utils.scheduling import cycle_by_name
@@ -33,7 +32,7 @@ from .lulls import Lulls
 from .options import Options
 from .pulling import Pulls
 from .replies import ERRORS
-from .store import Source, Store
+from .store import Store
 from .sweep import Sweep
 from .waiting import Waiter
 
@@ -48,9 +47,6 @@ logger = get_logger(__name__)
 
 #: Seconds that closing may take when the server does not answer.
 CLOSING = 2.0
-
-#: How often a claim follows queues that are declared anew.
-TRIES = 5
 
 
 class Transport(Holding):
@@ -324,7 +320,7 @@ class Transport(Holding):
             takers = [(taker, room) for taker, room in wanting if taker.queue == queue]
             if messages is None:
                 for taker, _ in takers:
-                    taker.cancelled = True
+                    taker.cancel()
             else:
                 share_out(messages, takers)
                 self.ahead.note(messages, takers)
@@ -334,51 +330,6 @@ class Transport(Holding):
         if any_:
             self.at_hand = True
         return any_
-
-    def take_from(self, wants: dict[str, int], limit: int = MOST, no_ack: bool = False) -> Found:
-        """Claim messages of queues, so many of each at most, and ``limit`` in all.
-
-        Arguments:
-            no_ack: they are delivered at once, and nobody acknowledges.
-        Returns: the envelopes by queue, oldest first; None for a queue that is gone.
-        """
-        found: Found = {queue: [] for queue in wants}
-        try:
-            self._take_from(wants, limit, no_ack, found)
-        except BaseException:
-            self.lapse(found)
-            raise
-        return found
-
-    def _take_from(self, wants: dict[str, int], limit: int, no_ack: bool, found: Found) -> None:
-        for _ in range(TRIES):
-            sources = tuple([self.source(queue, no_ack) for queue in wants])
-            with self.lock:
-                self.pulls.precede(wants.items())
-                first = self.number
-                # A claim that fails may have been carried out: a tag must never stand for two messages.
-                self.number += MOST
-                claimed = self.store.claim(sources, [*wants.values()], self.prefix, first, limit=limit)
-                self.number = claimed.next
-            self.enter(claimed, found)
-            nothing = not (claimed.messages or claimed.unreadable or claimed.stale)
-            if nothing and self.pulls.again():
-                continue
-            if not claimed.stale:
-                break
-            gone = self.directory.revalidate(claimed.stale)
-            found.update(dict.fromkeys(gone))
-            wants = {queue: wants[queue] for queue in claimed.stale if queue not in gone}
-            limit -= len(claimed.messages) + len(claimed.unreadable)
-            if not wants or limit <= 0:
-                break
-
-    def source(self, queue: str, no_ack: bool = False) -> Source:
-        """What a claim says of a queue."""
-        spec = self.state.queues.get(queue)
-        rules = spec.policy if spec is not None else PLAIN
-        counted = rules.max_length_bytes is not None
-        return Source(queue, self.directory.declared(queue), rules.max_priority, counted, no_ack)
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until a message, a broadcast or :meth:`wake` comes; see :mod:`.waiting`."""

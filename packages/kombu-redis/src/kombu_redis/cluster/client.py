@@ -114,7 +114,7 @@ class ClusterClient:
                     client = self._client_of(slot)
                     if client in silent:
                         raise silent[client]
-                    by_client.setdefault(self._reach(slot), []).append(at)
+                    by_client.setdefault(self._connected(client, slot), []).append(at)
                 except (*GONE, errors.ClusterDown) as exc:
                     replies[at] = exc
                     if client is not None:
@@ -199,8 +199,11 @@ class ClusterClient:
         sleep(PAUSE if left is None else max(left, 0))
 
     def _reach(self, slot: int | None) -> Client:
-        """The client for a slot, connected. When that fails nothing was sent: perhaps another node serves it by now."""
-        client = self._client_of(slot)
+        """The client for a slot, connected."""
+        return self._connected(self._client_of(slot), slot)
+
+    def _connected(self, client: Client, slot: int | None) -> Client:
+        """The client, connected. When that fails nothing was sent: perhaps another node serves the slot by now."""
         if client.connected:
             return client
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kombu_redis.calls import script
 from kombu_redis.store import Store
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ class ShardStore(Store):
         client: a :class:`.client.Shard`.
     """
 
+    waking = "waiters"
+
     def __init__(self, client: Any, keys: Keys, options: Options, number: int) -> None:
         super().__init__(client, keys, options)
         self.number = number
@@ -33,11 +34,10 @@ class ShardStore(Store):
         self.keys = keys
         self._own = f"{number}.{self._own}"
 
-    @staticmethod
-    def _script(name: str, *before: str) -> Script:
+    def _script(self, name: str, *before: str) -> Script:
         if name == "push_plain":
-            return script("push", "common", "checks", "broadcast", "waiters")
-        return script(name, *before, "waiters") if "common" in before else script(name, *before)
+            return super()._script("push", "common", "checks", "broadcast")
+        return super()._script(name, *before)
 
     def hold(self, entries: Sequence[tuple[str, str | bytes]]) -> list[Any]:
         """Hold messages (tag, the score it must have) for a lease: their score, and indexes of those not ours."""
